@@ -1,0 +1,127 @@
+// Package client owns the registered applications: who they are, what they may
+// ask for, and how long what they get may live.
+//
+// It does not own what the limits do to a session (room session) or how a
+// client proves itself on the wire (the doors read, room grant decides).
+package client
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"holdfast.example/internal/id"
+)
+
+// Client is one registered application. The fields are those of a manifest
+// (design.md section 10).
+type Client struct {
+	ID         id.Client
+	Name       string
+	Type       Type
+	FirstParty bool
+	AuthMethod AuthMethod
+	// SecretHash is the digest of the generated or declared secret, "" for none.
+	SecretHash string
+
+	JWKS                 string
+	JWKSURI              string
+	RedirectURIs         []string
+	PostLogoutURIs       []string
+	BackchannelLogoutURI string
+	CORSOrigins          []string
+	Grants               []string
+	Scopes               []string
+	Audiences            []string
+	Claims               string // standard | openedx
+
+	AccessFormat Format
+	AccessAlg    string // "" is the server's default
+	IDTokenAlg   string
+
+	// Lifetimes and windows; nil is the server's default, 0 is off or no limit.
+	AccessLifetime   *time.Duration
+	IdleLifetime     *time.Duration
+	AbsoluteLifetime *time.Duration
+	Refresh          Refresh
+	Overlap          *time.Duration
+	Late             *time.Duration
+	Recovery         *time.Duration
+	OnReuse          string // end | hold | notify
+
+	PKCE       string // required | optional
+	Consent    string // ask | skip
+	WebView    bool
+	Restricted bool
+	Filters    []string
+	Upstreams  []string
+	Logo       string
+	Accent     string
+	AndroidApp string
+	IOSApp     string
+	Disabled   bool
+
+	Version uint64
+}
+
+// Type is RFC 6749 section 2.1.
+type Type string
+
+// The two client types.
+const (
+	Public       Type = "public"
+	Confidential Type = "confidential"
+)
+
+// AuthMethod is how the client authenticates at the token endpoint.
+type AuthMethod string
+
+// The methods (RFC 6749 2.3.1, RFC 7523).
+const (
+	AuthNone       AuthMethod = "none"
+	AuthBasic      AuthMethod = "basic"
+	AuthPost       AuthMethod = "post"
+	AuthPrivateKey AuthMethod = "private_key_jwt"
+)
+
+// Format is the form of the client's access tokens.
+type Format string
+
+// The two forms: RFC 9068 JWT, or an opaque sealed string.
+const (
+	JWT    Format = "jwt"
+	Opaque Format = "opaque"
+)
+
+// Refresh is the profile of the client's refresh chain.
+type Refresh string
+
+// The profiles of design.md section 3.
+const (
+	Strict   Refresh = "strict"
+	Balanced Refresh = "balanced"
+	Never    Refresh = "none"
+)
+
+// Allows reports whether the client may use a grant.
+func (c Client) Allows(grant string) bool { return slices.Contains(c.Grants, grant) }
+
+// The outcomes of a Store that change what its caller does next.
+var (
+	ErrNotFound = errors.New("client: not found")
+	ErrChanged  = errors.New("client: changed meanwhile")
+)
+
+// Store keeps clients. There are few; a server holds them all in memory.
+type Store interface {
+	// All lists every client, in order of id.
+	All(ctx context.Context) ([]Client, error)
+	// Revision changes whenever any client changed.
+	Revision(ctx context.Context) (uint64, error)
+	// Put writes a client whose stored version is c.Version-1 (0 for a new one).
+	// ErrChanged otherwise.
+	Put(ctx context.Context, c Client) error
+	// Delete removes a client; ErrNotFound when there is none.
+	Delete(ctx context.Context, c id.Client) error
+}

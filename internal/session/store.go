@@ -1,0 +1,101 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/feed"
+	"holdfast.example/internal/id"
+)
+
+// The outcomes of a Store that change what the Keeper does next. Any other
+// error means that the store could not do it, or that nobody knows whether it
+// did: the request is safe to repeat.
+var (
+	// ErrNotFound: no such session, or one purged long after its end.
+	ErrNotFound = errors.New("session: not found")
+	// ErrChanged: the row is no longer what the change was decided on. Nothing
+	// was written.
+	ErrChanged = errors.New("session: changed meanwhile")
+	// ErrReadOnly: the store can be read but certainly did not write this
+	// change (disk full, read-only). Wrapped around the cause.
+	ErrReadOnly = errors.New("session: the store cannot be written")
+)
+
+// Store keeps sessions. Every call is atomic; a change that returned nil is
+// durable and visible to every later Load on every node; a change that
+// returned an error other than ErrChanged and ErrReadOnly has an unknown
+// outcome. Calls are safe for concurrent use by many processes, and nothing
+// here needs a lock held between two calls.
+type Store interface {
+	// Load reads one session with the standing of its owner and client and the
+	// store's time, in one read from the primary. ErrNotFound when there is none.
+	Load(ctx context.Context, s id.Session) (Loaded, error)
+	// Replace writes c.Next over the row whose version is c.Next.Version-1 and
+	// records c.Entries in the same transaction. ErrChanged when the row's
+	// version is another.
+	Replace(ctx context.Context, c Change) error
+	// ByInstall finds the session that is not marked ended of one install of
+	// one user at one client; ErrNotFound when there is none.
+	ByInstall(ctx context.Context, u id.User, c id.Client, install [16]byte) (Loaded, error)
+	// Open writes a new session and, in the same transaction, the changes in
+	// o.Replaces. ErrChanged when one of those rows changed, when another
+	// session of the same install stands meanwhile, or when the user's epoch is
+	// past o.Session.Epoch; then nothing was written.
+	Open(ctx context.Context, o Opening) error
+	// EndAll raises the user's epoch by one, which ends every session of the
+	// user except e.Except (whose epoch moves along), and records one entry.
+	// It returns the new epoch.
+	EndAll(ctx context.Context, e Everywhere) (epoch uint32, err error)
+	// OfUser lists the sessions of one user that are not marked ended, newest
+	// first, at most limit.
+	OfUser(ctx context.Context, u id.User, limit int) ([]Loaded, error)
+	// Find lists sessions that match, for operators, newest use first.
+	Find(ctx context.Context, q Query) ([]Loaded, error)
+	// Purge deletes at most limit sessions that ended, or were last used, before
+	// the given times, and reports how many.
+	Purge(ctx context.Context, endedBefore, usedBefore time.Time, limit int) (int, error)
+}
+
+// Loaded is one read: the session, its standing, and the store's time.
+type Loaded struct {
+	Session  Session
+	Standing Standing
+	Now      time.Time
+}
+
+// Change is one replacement by compare-and-swap. Next.Version is one more than
+// the version that was read.
+type Change struct {
+	Next    Session
+	Entries []feed.Entry
+}
+
+// Opening is one sign-in.
+type Opening struct {
+	Session  Session
+	Replaces []Change
+}
+
+// Everywhere is a sign-out everywhere.
+type Everywhere struct {
+	User   id.User
+	Reason fault.Reason
+	// Except is the session that stays, zero for none.
+	Except id.Session
+	// ExceptSID is its outside name, for the record.
+	ExceptSID string
+	// EntryLife is how long followers must remember the entry.
+	EntryLife time.Duration
+}
+
+// Query selects sessions for an operator. Empty fields do not restrict.
+type Query struct {
+	User   id.User
+	Client id.Client
+	// Ended includes sessions marked ended.
+	Ended bool
+	Limit int
+}
