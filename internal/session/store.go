@@ -30,6 +30,9 @@ var (
 // outcome. Calls are safe for concurrent use by many processes, and nothing
 // here needs a lock held between two calls.
 type Store interface {
+	// Now is the store's time in UTC, in whole milliseconds: the one clock that
+	// every node shares.
+	Now(ctx context.Context) (time.Time, error)
 	// Load reads one session with the standing of its owner and client and the
 	// store's time, in one read from the primary. ErrNotFound when there is none.
 	Load(ctx context.Context, s id.Session) (Loaded, error)
