@@ -1,0 +1,3 @@
+module holdfast.example/verify
+
+go 1.26
