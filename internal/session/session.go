@@ -15,6 +15,7 @@
 package session
 
 import (
+	"cmp"
 	"time"
 
 	"holdfast.example/internal/fault"
@@ -217,7 +218,8 @@ func (s Session) Ended(st Standing, pol Policy, now time.Time) fault.Reason {
 	case st.UserDisabled:
 		return fault.Disabled
 	case st.UserEpoch > s.Epoch:
-		return st.EpochReason
+		// A read that cannot say why must still not let the session stand.
+		return cmp.Or(st.EpochReason, fault.Everywhere)
 	case st.ClientStopped:
 		return fault.ClientStopped
 	case st.ParentEnded != "":
@@ -232,7 +234,8 @@ func (s Session) Ended(st Standing, pol Policy, now time.Time) fault.Reason {
 
 // Refresh decides what a presented refresh token earns and what the session
 // becomes. The rows are those of design.md section 3; the first that fits wins.
-// When the answer is Refused, Repeated without Seen, or LateUse, next equals s.
+// When the answer is Refused or LateUse, next equals s; Repeated changes at most
+// Seen (or UsedAt, where a session never rotates).
 func (s Session) Refresh(p Presented, st Standing, pol Policy, now time.Time) (next Session, v Verdict) {
 	c := s.Chain
 	last, used := c.lastUse()
