@@ -1,0 +1,378 @@
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/feed"
+	"holdfast.example/internal/id"
+	"holdfast.example/internal/secret"
+	"holdfast.example/internal/token"
+)
+
+// maxTries is how often the Keeper decides anew when somebody else changed the
+// row in between. The loser of a race sees the winner's row on its second look,
+// so three are plenty; more would mean a row that changes all the time.
+const maxTries = 3
+
+// Keeper carries a session through its life: it opens the seal, loads, asks
+// session.go, and replaces by compare-and-swap. No lock and no transaction is
+// held while it thinks.
+type Keeper struct {
+	Store  Store
+	Tokens token.Refreshes
+	Names  Names
+	// EntryLife is how long followers must remember an end: feed.Life.
+	EntryLife time.Duration
+	// Observe, when set, hears of every decision and every end.
+	Observe func(Event)
+}
+
+// Names gives sessions their outside name, the sid.
+type Names interface {
+	SID(id.Session) string
+	Session(sid string) (id.Session, bool)
+}
+
+// Terms says under which policy a session is refreshed, or why it is not.
+type Terms func(Session) (Policy, error)
+
+// Event is one decision or end, for metrics and the log. It carries no secret.
+type Event struct {
+	SID     string
+	Client  id.Client
+	User    id.User
+	Verdict Verdict
+	// Ended is set when this event ended the session.
+	Ended fault.Reason
+	// Degraded: the store could not be written, so the same token was answered.
+	Degraded bool
+	// Tries is how many looks it took.
+	Tries int
+}
+
+// Turn is what a sign-in or a refresh gives the grant to answer with.
+type Turn struct {
+	Session Session
+	// Token is the session's newest refresh token.
+	Token  secret.Text
+	Answer Answer
+	// Now is the store's time of the read the answer rests on.
+	Now time.Time
+}
+
+// Refresh turns a presented refresh token into an answer. Its four steps are
+// the protocol: open the seal, load, decide, replace.
+//
+// Errors are *fault.Error: InvalidGrant with the reason, LateAnswer, or
+// Unavailable when nothing is known to have happened and repeating is safe.
+//
+// terms gives the policy the session lives under, or the error that the caller
+// answers instead; it is asked only for a genuine token of this client, and
+// before anything is decided, so a refused request costs nobody a rotation.
+func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Client, terms Terms) (Turn, error) {
+	opened, err := k.Tokens.Decode(presented)
+	if err != nil {
+		return Turn{}, refusal(fault.Malformed)
+	}
+	attempt := newAttempt()
+	var unknown error
+	for try := 1; try <= maxTries; try++ {
+		l, err := k.Store.Load(ctx, opened.Session)
+		if errors.Is(err, ErrNotFound) {
+			return Turn{}, refusal(fault.Malformed)
+		}
+		if err != nil {
+			return Turn{}, fault.Down(err)
+		}
+		s := l.Session
+		if s.Attempt == attempt { // our own write, whose commit we had not heard of
+			return k.settle(s, l.Now, Verdict{Answer: Rotated, Row: 4}, try)
+		}
+		p := Presented{Client: by, Generation: Generation(opened.Generation), IssuedAt: opened.IssuedAt,
+			Genuine: k.Tokens.Genuine(opened, s.Secret)}
+		pol, err := terms(s)
+		if err != nil && p.Genuine && by == s.Client {
+			return Turn{}, err
+		}
+		next, v := s.Refresh(p, l.Standing, pol, l.Now)
+		if !moved(s, next) {
+			return k.settle(s, l.Now, v, try)
+		}
+		next.Version, next.Attempt = s.Version+1, attempt
+		err = k.Store.Replace(ctx, Change{Next: next, Entries: k.entries(next, v.Answer == Reused, l.Now)})
+		switch {
+		case err == nil:
+			return k.settle(next, l.Now, v, try)
+		case errors.Is(err, ErrChanged):
+		case errors.Is(err, ErrReadOnly) && v.Answer != Reused:
+			// Nothing was written: the same token stays good, and a phone that
+			// signs out on any failure gets its access token (design.md section 3).
+			k.observe(Event{SID: k.Names.SID(s.ID), Client: s.Client, User: s.User, Verdict: v, Degraded: true, Tries: try})
+			return Turn{Session: s, Token: presented, Answer: Repeated, Now: l.Now}, nil
+		default:
+			unknown = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if unknown == nil {
+		unknown = ErrChanged
+	}
+	return Turn{}, fault.Down(unknown)
+}
+
+// settle turns a verdict that needs no further write into the answer.
+func (k *Keeper) settle(s Session, now time.Time, v Verdict, tries int) (Turn, error) {
+	e := Event{SID: k.Names.SID(s.ID), Client: s.Client, User: s.User, Verdict: v, Tries: tries}
+	if v.Answer == Reused || v.Answer == Rotated && s.EndReason != "" {
+		e.Ended = s.EndReason
+	}
+	k.observe(e)
+	switch {
+	case v.Answer == LateUse:
+		return Turn{}, &fault.Error{Kind: fault.LateAnswer, Reason: fault.Late, RetryAfter: fault.RetrySoon,
+			Words: "a newer answer for this device is on its way; repeat the request"}
+	case v.Answer == Refused:
+		return Turn{}, refusal(v.Reason)
+	case s.EndReason != "": // reused, also when found again after an unknown commit
+		return Turn{}, refusal(s.EndReason)
+	}
+	return Turn{Session: s, Token: k.newest(s), Answer: v.Answer, Now: now}, nil
+}
+
+// newest makes the session's newest refresh token again.
+func (k *Keeper) newest(s Session) secret.Text {
+	return k.Tokens.Encode(s.ID, s.Secret, uint32(s.Chain.Newest), s.Chain.IssuedAt)
+}
+
+// moved reports whether a decision asks for a write.
+func moved(was, is Session) bool {
+	return was.Chain.Newest != is.Chain.Newest || !was.Chain.Seen.Equal(is.Chain.Seen) ||
+		!was.UsedAt.Equal(is.UsedAt) || was.EndReason != is.EndReason
+}
+
+// entries are what followers must hear of a change that ended a session.
+func (k *Keeper) entries(s Session, ended bool, now time.Time) []feed.Entry {
+	if !ended {
+		return nil
+	}
+	return []feed.Entry{{Kind: feed.Session, Key: k.Names.SID(s.ID), Reason: s.EndReason, At: now, Until: now.Add(k.EntryLife)}}
+}
+
+// SignIn is everything a grant knows about a sign-in that it has verified.
+type SignIn struct {
+	User   id.User
+	Epoch  uint32
+	Client id.Client
+	Parent id.Session
+	Scope  string
+	Grant  string
+	AMR    string
+	Key    string
+	Device Device
+	// Attempt is the app's attempt_id, "" for none.
+	Attempt string
+	Policy  Policy
+}
+
+// Open begins a session. One install has one session at a client: an earlier
+// one ends as replaced. The same install with the same attempt_id inside the
+// overlap is one sign-in whose answer was lost, and gets the same session.
+func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
+	attempt := newAttempt()
+	if in.Attempt != "" {
+		attempt = AttemptDigest(in.Attempt)
+	}
+	var unknown error
+	for range maxTries {
+		now, err := k.Store.Now(ctx)
+		if err != nil {
+			return Turn{}, fault.Down(err)
+		}
+		var replaces []Change
+		if in.Device.HasInstall() {
+			l, err := k.Store.ByInstall(ctx, in.User, in.Client, in.Device.Install)
+			switch {
+			case errors.Is(err, ErrNotFound):
+			case err != nil:
+				return Turn{}, fault.Down(err)
+			case sameSignIn(l, in, attempt):
+				return Turn{Session: l.Session, Token: k.newest(l.Session), Answer: Repeated, Now: l.Now}, nil
+			default:
+				replaces = append(replaces, k.ending(l, in.Policy, fault.Replaced))
+			}
+		}
+		s := in.session(now, attempt)
+		err = k.Store.Open(ctx, Opening{Session: s, Replaces: replaces})
+		if err == nil {
+			for _, c := range replaces {
+				k.observe(Event{SID: k.Names.SID(c.Next.ID), Client: in.Client, User: in.User, Ended: c.Next.EndReason})
+			}
+			return Turn{Session: s, Token: k.newest(s), Answer: Rotated, Now: now}, nil
+		}
+		if !errors.Is(err, ErrChanged) {
+			// An unknown outcome is not tried again here: without an install id a
+			// second row would be a ghost device. The app repeats the request.
+			return Turn{}, fault.Down(err)
+		}
+		unknown = err
+	}
+	return Turn{}, fault.Down(unknown)
+}
+
+// session is the first state of a life.
+func (in SignIn) session(now time.Time, attempt [8]byte) Session {
+	s := Session{
+		ID: id.NewSession(), User: in.User, Client: in.Client, Parent: in.Parent, Epoch: in.Epoch,
+		Scope: in.Scope, Grant: in.Grant, AuthTime: now, AMR: in.AMR, Key: in.Key, Device: in.Device,
+		CreatedAt: now, UsedAt: now, Chain: Chain{Newest: 1, First: 1, IssuedAt: now},
+		Version: 1, Attempt: attempt,
+	}
+	rand.Read(s.Secret[:])
+	return s
+}
+
+// sameSignIn reports whether the session found under the install is the one
+// this very attempt opened a moment ago, untouched since.
+func sameSignIn(l Loaded, in SignIn, attempt [8]byte) bool {
+	s := l.Session
+	return in.Attempt != "" && s.Attempt == attempt && s.Chain.Newest == 1 && s.Scope == in.Scope && s.Key == in.Key &&
+		s.Ended(l.Standing, in.Policy, l.Now) == "" && within(in.Policy.Overlap, s.CreatedAt, l.Now)
+}
+
+// ending is the change that ends a loaded session for a reason, or for the one
+// that had ended it already without being written.
+func (k *Keeper) ending(l Loaded, pol Policy, why fault.Reason) Change {
+	was := l.Session.Ended(l.Standing, pol, l.Now)
+	if was != "" {
+		why = was
+	}
+	next := l.Session.End(why, l.Now)
+	next.Version++
+	next.Attempt = newAttempt()
+	return Change{Next: next, Entries: k.entries(next, true, l.Now)}
+}
+
+// End ends one session. Ending an ended one is no error and keeps its reason.
+// The error is NotFound or Unavailable; nil means durable.
+func (k *Keeper) End(ctx context.Context, which id.Session, why fault.Reason) error {
+	var last error
+	for range maxTries {
+		l, err := k.Store.Load(ctx, which)
+		if errors.Is(err, ErrNotFound) {
+			return fault.New(fault.NotFound, "no such session")
+		}
+		if err != nil {
+			return fault.Down(err)
+		}
+		if l.Session.EndReason != "" {
+			return nil
+		}
+		c := k.ending(l, Policy{}, why)
+		err = k.Store.Replace(ctx, c)
+		if err == nil {
+			k.observe(Event{SID: k.Names.SID(which), Client: l.Session.Client, User: l.Session.User, Ended: c.Next.EndReason})
+			return nil
+		}
+		last = err
+		if !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	return fault.Down(last)
+}
+
+// EndAll signs a user out everywhere, except on one session if it is named.
+func (k *Keeper) EndAll(ctx context.Context, u id.User, why fault.Reason, except id.Session) error {
+	e := Everywhere{User: u, Reason: why, Except: except, EntryLife: k.EntryLife}
+	if !except.IsZero() {
+		e.ExceptSID = k.Names.SID(except)
+	}
+	_, err := k.Store.EndAll(ctx, e)
+	if errors.Is(err, ErrNotFound) {
+		return fault.New(fault.NotFound, "no such user")
+	}
+	if err != nil {
+		return fault.Down(err)
+	}
+	k.observe(Event{User: u, Ended: why})
+	return nil
+}
+
+func (k *Keeper) observe(e Event) {
+	if k.Observe != nil {
+		k.Observe(e)
+	}
+}
+
+// refusal is the one shape of a refused refresh.
+func refusal(r fault.Reason) error {
+	return &fault.Error{Kind: fault.InvalidGrant, Reason: r, Words: r.Sentence()}
+}
+
+func newAttempt() (a [8]byte) { rand.Read(a[:]); return a }
+
+// AttemptDigest is how an app's attempt_id is remembered.
+func AttemptDigest(attemptID string) [8]byte {
+	sum := sha256.Sum256([]byte("attempt " + attemptID))
+	return [8]byte(sum[:8])
+}
+
+// InstallDigest is how an app's install_id is remembered: it tells installs
+// apart and cannot be read back.
+func InstallDigest(installID string) [16]byte {
+	sum := sha256.Sum256([]byte("install " + installID))
+	return [16]byte(sum[:16])
+}
+
+// Look decides what a refresh token would earn, without any effect: for
+// introspection. An error says why it would earn nothing.
+func (k *Keeper) Look(ctx context.Context, presented secret.Text, by id.Client, terms Terms) (Loaded, error) {
+	opened, err := k.Tokens.Decode(presented)
+	if err != nil {
+		return Loaded{}, refusal(fault.Malformed)
+	}
+	l, err := k.Store.Load(ctx, opened.Session)
+	if errors.Is(err, ErrNotFound) {
+		return Loaded{}, refusal(fault.Malformed)
+	}
+	if err != nil {
+		return Loaded{}, fault.Down(err)
+	}
+	pol, err := terms(l.Session)
+	if err != nil {
+		return Loaded{}, err
+	}
+	p := Presented{Client: by, Generation: Generation(opened.Generation), IssuedAt: opened.IssuedAt,
+		Genuine: k.Tokens.Genuine(opened, l.Session.Secret)}
+	switch _, v := l.Session.Refresh(p, l.Standing, pol, l.Now); v.Answer {
+	case Repeated, Rotated, Recovered:
+		return l, nil
+	default:
+		return l, refusal(v.Reason)
+	}
+}
+
+// Owned finds the session behind any genuine refresh token of one client,
+// whatever its generation, for revocation (RFC 7009: revoking a retired token
+// ends the whole chain). ok is false when there is none.
+func (k *Keeper) Owned(ctx context.Context, presented secret.Text, by id.Client) (which id.Session, ok bool, err error) {
+	opened, err := k.Tokens.Decode(presented)
+	if err != nil {
+		return id.Session{}, false, nil
+	}
+	l, err := k.Store.Load(ctx, opened.Session)
+	if errors.Is(err, ErrNotFound) {
+		return id.Session{}, false, nil
+	}
+	if err != nil {
+		return id.Session{}, false, fault.Down(err)
+	}
+	return l.Session.ID, l.Session.Client == by && k.Tokens.Genuine(opened, l.Session.Secret), nil
+}

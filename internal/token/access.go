@@ -1,0 +1,173 @@
+package token
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"holdfast.example/internal/id"
+	"holdfast.example/internal/key"
+	"holdfast.example/internal/secret"
+)
+
+// Access is what an access token says (RFC 9068 section 2.2), in either form.
+type Access struct {
+	// ID is the jti; every token has its own.
+	ID string
+	// Subject is the user's subject, or the client_id for a client's own token.
+	Subject  string
+	Client   id.Client
+	Audience []string
+	// Scope is space separated.
+	Scope    string
+	IssuedAt time.Time
+	Expires  time.Time
+
+	// The rest is set only when a user stands behind the token.
+
+	// SID is the outside name of the session.
+	SID string
+	// Epoch is the user's epoch that was read for this token: a higher one in
+	// the record ends it (design.md section 7).
+	Epoch uint32
+	// Grant says how the session was earned.
+	Grant    string
+	AuthTime time.Time
+	ACR      string
+	AMR      []string
+}
+
+const (
+	// AccessType is the typ header of access tokens (RFC 9068 section 2.1).
+	AccessType = "at+jwt"
+	// OpaquePrefix opens every opaque access token.
+	OpaquePrefix = "hfa_"
+	// MaxOpaque bounds an opaque token before anything is decoded.
+	MaxOpaque = 4096
+)
+
+// Minter makes access and ID tokens.
+type Minter struct {
+	Keys MintKeys
+	// Issuer is the server's issuer URL, byte for byte as clients know it.
+	Issuer string
+}
+
+// MintKeys is the part of key.Ring that minting needs.
+type MintKeys interface {
+	Signer(alg string) (key.Signer, error)
+	SealOpaque(plain []byte) []byte
+	OpenOpaque(sealed []byte) ([]byte, bool)
+}
+
+// JWT signs an access token with the current key of an algorithm ("" is the
+// server's default).
+func (m Minter) JWT(a Access, alg string) (secret.Text, error) {
+	s, err := m.Keys.Signer(alg)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	return sign(s, AccessType, m.claims(a))
+}
+
+// Opaque seals an access token: the server reads it back from the string
+// itself, and nothing is stored.
+func (m Minter) Opaque(a Access) secret.Text {
+	return secret.New(OpaquePrefix + b64.EncodeToString(m.Keys.SealOpaque(m.claims(a))))
+}
+
+// OpenOpaque reads an opaque access token back. ErrNotOurs when it is not one;
+// its times are not checked.
+func (m Minter) OpenOpaque(t secret.Text) (Access, error) {
+	s, ok := strings.CutPrefix(t.Reveal(), OpaquePrefix)
+	if !ok || len(s) > MaxOpaque {
+		return Access{}, ErrNotOurs
+	}
+	sealed, err := b64.DecodeString(s)
+	if err != nil || b64.EncodeToString(sealed) != s {
+		return Access{}, ErrNotOurs
+	}
+	plain, ok := m.Keys.OpenOpaque(sealed)
+	if !ok {
+		return Access{}, ErrNotOurs
+	}
+	return m.parse(plain)
+}
+
+// claims writes the claim set. The order is fixed so that golden tests can read it.
+func (m Minter) claims(a Access) []byte {
+	o := newObject()
+	o.text("iss", m.Issuer)
+	o.text("sub", a.Subject)
+	if len(a.Audience) == 1 {
+		o.text("aud", a.Audience[0])
+	} else {
+		o.list("aud", a.Audience)
+	}
+	o.seconds("exp", a.Expires)
+	o.seconds("iat", a.IssuedAt)
+	o.text("jti", a.ID)
+	o.text("client_id", string(a.Client))
+	o.text("scope", a.Scope)
+	if a.SID != "" {
+		o.text("sid", a.SID)
+		o.integer("epoch", int64(a.Epoch))
+		o.text("grant", a.Grant)
+		o.seconds("auth_time", a.AuthTime)
+		o.text("acr", a.ACR)
+		o.list("amr", a.AMR)
+	}
+	return o.close()
+}
+
+// parse reads a claim set that this server wrote.
+func (m Minter) parse(b []byte) (Access, error) {
+	var c struct {
+		Iss      string          `json:"iss"`
+		Sub      string          `json:"sub"`
+		Aud      json.RawMessage `json:"aud"`
+		Exp      int64           `json:"exp"`
+		Iat      int64           `json:"iat"`
+		JTI      string          `json:"jti"`
+		Client   id.Client       `json:"client_id"`
+		Scope    string          `json:"scope"`
+		SID      string          `json:"sid"`
+		Epoch    uint32          `json:"epoch"`
+		Grant    string          `json:"grant"`
+		AuthTime int64           `json:"auth_time"`
+		ACR      string          `json:"acr"`
+		AMR      []string        `json:"amr"`
+	}
+	err := json.Unmarshal(b, &c)
+	if err != nil || c.Iss != m.Issuer {
+		return Access{}, ErrNotOurs
+	}
+	a := Access{ID: c.JTI, Subject: c.Sub, Client: c.Client, Scope: c.Scope, IssuedAt: time.Unix(c.Iat, 0).UTC(),
+		Expires: time.Unix(c.Exp, 0).UTC(), SID: c.SID, Epoch: c.Epoch, Grant: c.Grant, ACR: c.ACR, AMR: c.AMR}
+	if c.AuthTime != 0 {
+		a.AuthTime = time.Unix(c.AuthTime, 0).UTC()
+	}
+	var one string
+	if json.Unmarshal(c.Aud, &one) == nil {
+		a.Audience = []string{one}
+	} else if json.Unmarshal(c.Aud, &a.Audience) != nil {
+		return Access{}, ErrNotOurs
+	}
+	return a, nil
+}
+
+// sign makes a compact JWS (RFC 7515 section 7.1) in one buffer.
+func sign(s key.Signer, typ string, claims []byte) (secret.Text, error) {
+	header := s.Header(typ)
+	out := make([]byte, 0, len(header)+b64.EncodedLen(len(claims))+2+512)
+	out = append(out, header...)
+	out = append(out, '.')
+	out = b64.AppendEncode(out, claims)
+	sig, err := s.Sign(out)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	out = append(out, '.')
+	out = b64.AppendEncode(out, sig)
+	return secret.New(string(out)), nil
+}
