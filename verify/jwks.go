@@ -229,7 +229,7 @@ func (j *JWKS) Find(ctx context.Context, id string) (*Key, error) {
 		if f == nil {
 			pause := j.pause(st, now)
 			switch {
-			case pause <= j.config.Wait:
+			case pause < j.config.Wait:
 				f = j.start(pause, true)
 			case st.err != nil:
 				return nil, &Error{Kind: Unready, RetryAfter: pause, Cause: st.err}
