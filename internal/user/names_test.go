@@ -12,7 +12,7 @@ func TestCanonical(t *testing.T) {
 		{"alice", "alice"}, {"Alice", "alice"}, {"ALICE", "alice"}, {"alice ", "alice"}, {"\t alice\r\n", "alice"},
 		{"\u00a0alice\u2003", "alice"},
 		{"\uff41\uff4c\uff49\uff43\uff45", "alice"}, {"\uff21LICE", "alice"}, // full width
-		{"\U0001d4d0lice", "alice"},                       // mathematical script A
+		{"\U0001d4d0lice", "alice"},                        // mathematical script A
 		{"al\u200bice", "alice"}, {"al\u00adice", "alice"}, // zero-width space, soft hyphen
 		{"Jose\u0301", "jos\u00e9"}, {"JOS\u00c9", "jos\u00e9"},
 		{"Stra\u00dfe", "strasse"}, {"\ufb01n", "fin"}, {"\u212aelvin", "kelvin"},

@@ -1,0 +1,202 @@
+package user
+
+import (
+	"context"
+	"errors"
+
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/id"
+	"holdfast.example/internal/secret"
+)
+
+// maxTries is how often a change decides anew when somebody else wrote the same
+// account in between.
+const maxTries = 3
+
+// errNothing says that an account already is as it should be.
+var errNothing = errors.New("user: nothing to change")
+
+// change replaces an account by what decide makes of it, by compare-and-swap,
+// and returns what it is now. decide gets the row as it stands and may be called
+// maxTries times; errNothing from it ends the change without writing. When the
+// change ends sessions, the epoch rises here.
+func (d *Directory) change(ctx context.Context, who id.User, decide func(User) (Change, error)) (User, error) {
+	for range maxTries {
+		was, err := d.Get(ctx, who)
+		if err != nil {
+			return User{}, err
+		}
+		c, err := decide(was)
+		if errors.Is(err, errNothing) {
+			return was, nil
+		}
+		if err != nil {
+			return User{}, err
+		}
+		c.Next.Version = was.Version + 1
+		c.Next.UpdatedAt = d.Now().UTC()
+		if c.Ends != "" {
+			c.Next.Epoch = was.Epoch + 1
+			c.EntryLife = d.EntryLife
+		}
+		err = d.Store.Replace(ctx, c)
+		if !errors.Is(err, ErrChanged) {
+			return c.Next, outside(err)
+		}
+	}
+	return User{}, fault.New(fault.Conflict, "the account is being changed by somebody else; try again")
+}
+
+// outside says a Store's error in the words of the house.
+func outside(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrNotFound):
+		return fault.New(fault.NotFound, "no such account")
+	case errors.Is(err, ErrTaken):
+		return fault.New(fault.Conflict, "the user name or e-mail address is taken")
+	}
+	return fault.Down(err)
+}
+
+// Get finds an account by its id. Errors are *fault.Error: NotFound or
+// Unavailable.
+func (d *Directory) Get(ctx context.Context, who id.User) (User, error) {
+	u, err := d.Store.ByID(ctx, who)
+	if err != nil {
+		return User{}, outside(err)
+	}
+	return u, nil
+}
+
+// NewPassword is a change of password.
+type NewPassword struct {
+	Password secret.Text
+	// Reason is PasswordChanged, also when it is empty, or PasswordReset.
+	Reason fault.Reason
+	// Except is the session that stays signed in, with its outside name; zero for
+	// none.
+	Except    id.Session
+	ExceptSID string
+}
+
+// SetPassword changes a password and ends every session but the excepted one.
+// That the caller may do so (the old password, a reset link, an operator) was
+// checked before. Errors are *fault.Error: InvalidRequest for a password that
+// will not do, NotFound, Conflict, Busy or Unavailable; after the last, repeat.
+func (d *Directory) SetPassword(ctx context.Context, who id.User, n NewPassword) (User, error) {
+	if n.Reason == "" {
+		n.Reason = fault.PasswordChanged
+	}
+	hash, err := d.newHash(ctx, n.Password)
+	if err != nil {
+		return User{}, err
+	}
+	return d.change(ctx, who, func(u User) (Change, error) {
+		u.PasswordHash = hash
+		return Change{Next: u, Ends: n.Reason, Except: n.Except, ExceptSID: n.ExceptSID}, nil
+	})
+}
+
+// newHash checks a password that is to be set and hashes it.
+func (d *Directory) newHash(ctx context.Context, password secret.Text) (string, error) {
+	err := CheckPassword(password)
+	if err != nil {
+		return "", err
+	}
+	typed, err := prepare(password)
+	if err != nil {
+		return "", err
+	}
+	return d.Hasher.hash(ctx, typed)
+}
+
+// Disable takes an account out of use and ends all of its sessions. Disabling
+// twice is no error and ends nothing more.
+func (d *Directory) Disable(ctx context.Context, who id.User) (User, error) {
+	return d.change(ctx, who, func(u User) (Change, error) {
+		if u.Disabled {
+			return Change{}, errNothing
+		}
+		u.Disabled = true
+		return Change{Next: u, Ends: fault.Disabled}, nil
+	})
+}
+
+// Enable lets an account sign in again. What ended stays ended: the epoch that
+// disabling raised is not lowered.
+func (d *Directory) Enable(ctx context.Context, who id.User) (User, error) {
+	return d.change(ctx, who, func(u User) (Change, error) {
+		if !u.Disabled {
+			return Change{}, errNothing
+		}
+		u.Disabled = false
+		return Change{Next: u}, nil
+	})
+}
+
+// SetEmail gives the account another address, which is not verified yet. "" takes
+// the address away. A user name that is the address changes with it.
+func (d *Directory) SetEmail(ctx context.Context, who id.User, address string) (User, error) {
+	return d.change(ctx, who, func(u User) (Change, error) {
+		if u.Email == address {
+			return Change{}, errNothing
+		}
+		if Canonical(u.Username) == Canonical(u.Email) {
+			u.Username = address
+		}
+		if Canonical(u.Email) != Canonical(address) {
+			u.EmailVerified = false
+		}
+		u.Email = address
+		return Change{Next: u}, checkNames(u.Username, u.Email)
+	})
+}
+
+// SetEmailVerified records whether the owner of the account was seen to read
+// mail at address. It names the address that was verified, because the account
+// may have another one by the time somebody follows the link: then it is
+// Conflict.
+func (d *Directory) SetEmailVerified(ctx context.Context, who id.User, address string, verified bool) (User, error) {
+	return d.change(ctx, who, func(u User) (Change, error) {
+		if u.Email == "" || Canonical(u.Email) != Canonical(address) {
+			return Change{}, fault.New(fault.Conflict, "the account has another e-mail address by now")
+		}
+		if u.EmailVerified == verified {
+			return Change{}, errNothing
+		}
+		u.EmailVerified = verified
+		return Change{Next: u}, nil
+	})
+}
+
+// Profile is what people are called. Nil leaves a part as it is.
+type Profile struct {
+	Name, GivenName, FamilyName *string
+}
+
+// SetProfile changes what the account's person is called.
+func (d *Directory) SetProfile(ctx context.Context, who id.User, p Profile) (User, error) {
+	return d.change(ctx, who, func(u User) (Change, error) {
+		next := u
+		p.apply(&next)
+		if next == u {
+			return Change{}, errNothing
+		}
+		return Change{Next: next}, checkProfile(next)
+	})
+}
+
+func (p Profile) apply(u *User) {
+	set(&u.Name, p.Name)
+	set(&u.GivenName, p.GivenName)
+	set(&u.FamilyName, p.FamilyName)
+}
+
+// set takes over what was said.
+func set[T any](field *T, said *T) {
+	if said != nil {
+		*field = *said
+	}
+}
