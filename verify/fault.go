@@ -114,8 +114,11 @@ func KindOf(err error) Kind {
 // classified returns err as an *Error. What comes from a hook without a kind is
 // Unready, for the reason KindOf gives.
 func classified(err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
-	if err == nil || errors.As(err, &e) {
+	if errors.As(err, &e) {
 		return err
 	}
 	return refuse(Unready, err)

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -106,7 +105,7 @@ func (i *Introspector) Introspect(ctx context.Context, token string, now time.Ti
 	if i.config.Cache == 0 {
 		return i.ask(ctx, token)
 	}
-	d := sha256.Sum256([]byte(token))
+	d := digestOf(token)
 	i.mu.Lock()
 	a := i.answers[d]
 	if a == nil || !now.Before(a.until) {

@@ -296,7 +296,9 @@ func TestJWKS(t *testing.T) {
 			p.status, p.header = 302, http.Header{"Location": {"https://evil.test/jwks"}}
 		},
 		"garbage": func(p *publisher) { p.document = []byte("<html>") }, "no keys": func(p *publisher) { p.document = []byte(`{"keys":[]}`) },
-		"too long":       func(p *publisher) { p.document = append(p.document, bytes.Repeat([]byte(" "), verify.MaxKeyDocument)...) },
+		"too long": func(p *publisher) {
+			p.document = append(p.document, bytes.Repeat([]byte(" "), verify.MaxKeyDocument)...)
+		},
 		"304 unasked":    func(p *publisher) { p.status = 304 },
 		"private key":    func(p *publisher) { p.document = []byte(`{"keys":[{"kty":"EC","d":"AA"}]}`) },
 		"duplicate kids": func(p *publisher) { p.document = jwks(a, &mint{"a", "ES256", c.private}) },

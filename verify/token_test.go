@@ -293,7 +293,7 @@ func attacksOnSpelling(add adder, es *mint) {
 	h, p, s := parts[0], parts[1], parts[2]
 	for name, text := range map[string]string{
 		"empty": "", "one dot": h + "." + p, "four parts": token + "." + s, "five parts": token + "." + s + "." + s, "trailing dot": token + ".",
-		"leading dot": "." + token, "empty header": "." + p + "." + s, "empty payload": h + ".." + s, "only dots": "..",
+		"leading dot": "." + token, "empty header": "." + p + "." + s, "only dots": "..",
 		"padding on the header": h + "=." + p + "." + s, "padding on the payload": h + "." + p + "=." + s, "padding on the signature": token + "==",
 		"space in front": " " + token, "space behind": token + " ", "line break behind": token + "\n", "line break inside": h + "\n." + p + "." + s,
 		"carriage return inside": h + "." + p[:10] + "\r" + p[10:] + "." + s, "tab": h + ".\t" + p + "." + s,
@@ -304,6 +304,8 @@ func attacksOnSpelling(add adder, es *mint) {
 	} {
 		add("JOSE-17 JW04", name, text, verify.Malformed)
 	}
+	add("JOSE-17", "payload cut out", h+".."+s, verify.BadSignature)
+	add("JW08", "payload empty", es.sign(es.header(), ""), verify.Malformed)
 	// 64 bytes leave 4 bits unused in the last character: 15 other spellings.
 	last := strings.IndexByte(base64url, s[len(s)-1])
 	for bits := 1; bits < 16; bits++ {

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/url"
@@ -184,14 +183,14 @@ func (v *Verifier) Verify(ctx context.Context, token string, now time.Time) (*Cl
 		return c, nil
 	}
 
-	digest := sha256.Sum256([]byte(token))
+	digest := digestOf(token)
 	c := v.memo.recall(digest, v.config.Keys.Current())
 	if c != nil {
 		err := v.stands(c, now)
-		if KindOf(err) == Expired {
-			v.memo.forget(digest)
-		}
 		if err != nil {
+			if KindOf(err) == Expired {
+				v.memo.forget(digest)
+			}
 			return nil, err
 		}
 		return c.own(), nil

@@ -55,8 +55,8 @@ var alphabet = func() (t [256]bool) {
 var strict = base64.RawURLEncoding.Strict()
 
 // Split cuts a token at its two dots. It refuses anything that could not have
-// come out of a compact encoder: other counts of dots, empty header or
-// payload, padding, white space, JSON serialization, JWE's five parts.
+// come out of a compact encoder: other counts of dots, an empty header,
+// padding, white space, JSON serialization, JWE's five parts.
 func Split(token string) (Compact, error) {
 	if len(token) > MaxToken {
 		return Compact{}, ErrTooLong
@@ -76,7 +76,7 @@ func Split(token string) (Compact, error) {
 			n++
 		}
 	}
-	if n != len(dots) || dots[0] == 0 || dots[1] == dots[0]+1 {
+	if n != len(dots) || dots[0] == 0 {
 		return Compact{}, ErrSegments
 	}
 	return Compact{

@@ -34,7 +34,7 @@ const es256SignatureSize = 64 // r and s, 32 bytes each, never DER
 // Errors name the rule that a key breaks, not the key.
 var (
 	ErrKeyAlgorithm = errors.New("the algorithm does not fit the key")
-	ErrKeyWeak      = errors.New("an RSA key shorter than 2048 bits, longer than 8192 or with an unsafe exponent")
+	ErrKeyWeak      = errors.New("an RSA key shorter than 2048 bits, longer than 8192, with an unsafe exponent or from a broken generator")
 	ErrKeyPoint     = errors.New("a point that is not on the curve")
 )
 
@@ -75,7 +75,7 @@ func NewPublicKey(algorithm string, key crypto.PublicKey) (*PublicKey, error) {
 			return nil, ErrKeyAlgorithm
 		}
 		bits := pub.N.BitLen()
-		if bits < minRSABits || bits > maxRSABits || pub.N.Bit(0) == 0 || pub.E < 3 || pub.E&1 == 0 {
+		if bits < minRSABits || bits > maxRSABits || pub.N.Bit(0) == 0 || pub.E < 3 || pub.E&1 == 0 || infineon(pub.N) {
 			return nil, ErrKeyWeak
 		}
 		k.rsa = pub
@@ -88,6 +88,30 @@ func NewPublicKey(algorithm string, key crypto.PublicKey) (*PublicKey, error) {
 		return nil, ErrKeyAlgorithm
 	}
 	return k, nil
+}
+
+// infineon reports whether a modulus carries the mark of the generator of
+// CVE-2017-15361 (ROCA), whose keys can be factored: modulo every small prime
+// it is a power of 65537. A sound key passes for one with a chance below one
+// in a hundred million.
+func infineon(modulus *big.Int) bool {
+	for p := int64(3); p <= 167; p += 2 {
+		if !big.NewInt(p).ProbablyPrime(0) { // exact below 2^64
+			continue
+		}
+		residue := new(big.Int).Mod(modulus, big.NewInt(p)).Int64()
+		power := int64(1)
+		for range p {
+			if power == residue {
+				break
+			}
+			power = power * 65537 % p
+		}
+		if power != residue {
+			return false
+		}
+	}
+	return true
 }
 
 // Algorithm returns the one algorithm the key verifies.
