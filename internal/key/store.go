@@ -33,7 +33,7 @@ const (
 type Row struct {
 	ID        uint32
 	Purpose   Purpose
-	Alg       string // ES256, RS256, RS512, Ed25519; "" for symmetric keys
+	Alg       string // ES256, RS256, RS512, Ed25519, EdDSA; "" for symmetric keys
 	KID       string // the JWK thumbprint (RFC 7638), "" for symmetric keys
 	State     State
 	Wrapped   []byte
