@@ -1,0 +1,332 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"modernc.org/sqlite/lib"
+)
+
+// writer owns the only connection that writes. One goroutine takes whatever
+// waits, executes it in one transaction, syncs, and only then answers everybody.
+// While it syncs, the next batch gathers; nobody is ever made to wait for
+// company, so a caller alone pays for exactly one fsync.
+type writer struct {
+	dial    dialer
+	now     func() time.Time
+	queue   chan *op
+	closing chan struct{} // closed when no more is accepted
+	stopped chan struct{} // closed when the goroutine is gone
+	once    sync.Once
+
+	// conn is nil after a failure that may have left it in an unknown state.
+	// Only the goroutine touches it.
+	conn *conn
+	// hook, set by tests before the first write, is asked at each point of a
+	// batch and may make it fail there.
+	hook func(point) error
+
+	stats counters
+}
+
+// point is a place in a batch where a test may let it fail.
+type point int
+
+const (
+	beforeBegin point = iota
+	beforeCommit
+	afterCommit
+)
+
+// op is one caller's operation. do runs inside a transaction; it may run again
+// in another one when the first was rolled back, and must then set anew whatever
+// it sets.
+type op struct {
+	ctx   context.Context
+	do    func(*conn) error
+	state atomic.Int32
+	done  chan error
+}
+
+// The states of an op. Whoever moves it away from waiting decides: the writer
+// begins it, or its caller leaves and it never runs.
+const (
+	waiting int32 = iota
+	begun
+	left
+)
+
+func newWriter(d dialer, now func() time.Time) *writer {
+	w := &writer{dial: d, now: now, queue: make(chan *op, QueueDepth), closing: make(chan struct{}), stopped: make(chan struct{})}
+	go w.run()
+	return w
+}
+
+// write queues do and waits until its transaction is durable. The error is a
+// room's sentinel, or *fault.Error: Busy when it was not begun, wrapping
+// session.ErrReadOnly when it certainly was not written, and otherwise of
+// unknown outcome.
+func (w *writer) write(ctx context.Context, do func(*conn) error) error {
+	if ctx.Err() != nil {
+		return gone(ctx)
+	}
+	o := &op{ctx: ctx, do: do, done: make(chan error, 1)}
+	timer := time.NewTimer(QueueWait)
+	defer timer.Stop()
+	select {
+	case w.queue <- o:
+	case <-w.closing:
+		return notWritten(errClosed)
+	default:
+		select {
+		case w.queue <- o:
+		case <-w.closing:
+			return notWritten(errClosed)
+		case <-ctx.Done():
+			return gone(ctx)
+		case <-timer.C:
+			return busy("the server has more to write than it can; repeat the request in a moment")
+		}
+	}
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		if o.state.CompareAndSwap(waiting, left) {
+			return gone(ctx)
+		}
+		return unknownOutcome(context.Cause(ctx))
+	case <-w.stopped:
+		return w.afterStop(o)
+	case <-timer.C:
+	}
+	if o.state.CompareAndSwap(waiting, left) {
+		return busy("the server has more to write than it can; repeat the request in a moment")
+	}
+	timer.Reset(CommitWait) // it has begun: wait for the disk a little longer
+	select {
+	case err := <-o.done:
+		return err
+	case <-ctx.Done():
+		return unknownOutcome(context.Cause(ctx))
+	case <-timer.C:
+		return unknownOutcome(errors.New("sqlite: the disk does not answer"))
+	case <-w.stopped:
+		return w.afterStop(o)
+	}
+}
+
+// afterStop settles an operation that met the end of the writer: it was
+// answered at the last moment, or it was queued too late and never ran.
+func (w *writer) afterStop(o *op) error {
+	select {
+	case err := <-o.done:
+		return err
+	default:
+		return notWritten(errClosed)
+	}
+}
+
+// close lets the writer answer everybody who is queued, then stops it.
+func (w *writer) close() error {
+	w.once.Do(func() { close(w.closing) })
+	<-w.stopped
+	if w.conn == nil {
+		return nil
+	}
+	c := w.conn
+	w.conn = nil
+	return c.close()
+}
+
+func (w *writer) run() {
+	defer close(w.stopped)
+	batch := make([]*op, 0, MaxBatch)
+	for {
+		select {
+		case o := <-w.queue:
+			batch = w.gather(append(batch[:0], o))
+		case <-w.closing:
+			batch = w.gather(batch[:0])
+			if len(batch) == 0 {
+				return
+			}
+		}
+		w.process(batch)
+		clear(batch) // lets go of the callers' contexts
+	}
+}
+
+// gather adds what waits already, up to a full batch.
+func (w *writer) gather(batch []*op) []*op {
+	for len(batch) < MaxBatch {
+		select {
+		case o := <-w.queue:
+			batch = append(batch, o)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// process executes a batch and answers everybody in it.
+func (w *writer) process(batch []*op) {
+	live := batch[:0]
+	for _, o := range batch {
+		switch {
+		case !o.state.CompareAndSwap(waiting, begun): // its caller has left
+		case o.ctx.Err() != nil:
+			o.done <- gone(o.ctx)
+		default:
+			live = append(live, o)
+		}
+	}
+	if len(live) == 0 {
+		return
+	}
+	answers, err := w.transact(live)
+	if guilty := (*opFailed)(nil); errors.As(err, &guilty) && len(live) > 1 {
+		// One operation's own fault must not fail its neighbours: nothing was
+		// committed, so everybody gets a transaction of his own.
+		for _, o := range live {
+			one, err := w.transact([]*op{o})
+			w.answer([]*op{o}, one, err)
+		}
+	} else {
+		w.answer(live, answers, err)
+	}
+	w.checkpoint()
+}
+
+// answer tells every caller his own answer, or the batch's failure.
+func (w *writer) answer(batch []*op, answers []error, err error) {
+	w.stats.batch(len(batch), err)
+	for i, o := range batch {
+		if err != nil {
+			o.done <- err
+		} else {
+			o.done <- answers[i]
+		}
+	}
+}
+
+// opFailed is the failure of one operation that is neither a refusal nor the
+// database's: a bug, or a value SQLite will not take.
+type opFailed struct{ error }
+
+func (e *opFailed) Unwrap() error { return e.error }
+
+// transact runs operations in one transaction. The answers count only when the
+// error is nil: then all of it is durable.
+func (w *writer) transact(batch []*op) (answers []error, err error) {
+	if err := w.begin(); err != nil {
+		return nil, notWritten(err)
+	}
+	answers = make([]error, len(batch))
+	for i, o := range batch {
+		err := o.do(w.conn)
+		if no, ok := errors.AsType[refusal](err); ok {
+			answers[i] = no.error
+			continue
+		}
+		if err == nil {
+			continue
+		}
+		w.rollback()
+		if failsAll(err) {
+			return nil, notWritten(err)
+		}
+		return nil, &opFailed{notWritten(err)}
+	}
+	return answers, w.commit()
+}
+
+// begin opens a transaction that holds the write lock from its first moment,
+// so that no statement in it can find the database busy or changed.
+func (w *writer) begin() error {
+	if w.hook != nil {
+		if err := w.hook(beforeBegin); err != nil {
+			return err
+		}
+	}
+	if w.conn == nil {
+		c, err := w.dial.open(writing)
+		if err != nil {
+			return err
+		}
+		w.conn = c
+	}
+	_, err := w.conn.run("BEGIN IMMEDIATE")
+	if err != nil && primary(err) != sqlite3.SQLITE_BUSY {
+		w.drop()
+	}
+	return err
+}
+
+func (w *writer) commit() error {
+	if w.hook != nil {
+		if err := w.hook(beforeCommit); err != nil {
+			w.rollback()
+			return commitFailed(err)
+		}
+	}
+	start := w.now()
+	_, err := w.conn.run("COMMIT")
+	w.stats.committed(w.now().Sub(start))
+	if err != nil {
+		w.rollback()
+		w.drop()
+		return commitFailed(err)
+	}
+	if w.hook != nil {
+		if err := w.hook(afterCommit); err != nil {
+			return commitFailed(err)
+		}
+	}
+	return nil
+}
+
+// rollback ends a transaction without effect. SQLite may have ended it itself.
+// A connection that is still inside one afterwards is not used again; closing it
+// discards what it had not committed.
+func (w *writer) rollback() {
+	clear(w.conn.terms) // it may name rows that are being undone
+	_, err := w.conn.run("ROLLBACK")
+	if err != nil && primary(err) != sqlite3.SQLITE_ERROR { // "no transaction is active"
+		w.drop()
+	}
+}
+
+// drop gives up a connection whose state is not known for certain. The next
+// batch opens another, so the store recovers by itself once the disk does.
+func (w *writer) drop() {
+	if w.conn != nil {
+		_ = w.conn.close() // the failure that brought us here is reported
+		w.conn = nil
+	}
+}
+
+// checkpoint moves the WAL into the database file when it has grown enough. It
+// runs after the answers, so that no caller waits for it alone. A failure costs
+// nothing but space: the WAL stays valid and grows until the next attempt.
+func (w *writer) checkpoint() {
+	if w.conn == nil {
+		return
+	}
+	pages, err := w.walPages("PRAGMA wal_checkpoint(NOOP)")
+	if err == nil && pages >= checkpointPages {
+		_, err = w.walPages("PRAGMA wal_checkpoint(PASSIVE)")
+	}
+	if err != nil {
+		w.stats.checkpointFailed()
+	}
+}
+
+func (w *writer) walPages(pragma string) (pages int64, err error) {
+	_, err = w.conn.one(pragma, nil, func(r row) error { pages = r.int(1); return nil })
+	return pages, err
+}
