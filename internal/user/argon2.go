@@ -67,6 +67,9 @@ func parseArgon2(encoded string) (stored, error) {
 		return nil, err
 	}
 	h := argon2Hash{kind: argon2Kind(parts[1])}
+	if h.kind != argon2id && h.kind != argon2i {
+		return nil, errors.New("argon2 of a kind that is not known here")
+	}
 	if parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return nil, errors.New("argon2 of another version than 1.3")
 	}

@@ -67,6 +67,10 @@ func (d *Directory) Create(ctx context.Context, want Declared) (User, error) {
 // user name as its e-mail address is another account: Conflict. Other errors are
 // those of Create.
 func (d *Directory) Apply(ctx context.Context, want Declared) (changed bool, err error) {
+	err = CheckUsername(want.Username)
+	if err != nil {
+		return false, err
+	}
 	name := Canonical(want.Username)
 	found, err := d.Store.ByLogin(ctx, name)
 	if errors.Is(err, ErrNotFound) {

@@ -122,9 +122,13 @@ func replaced(old, heir string) bool {
 	if old == heir || oldErr != nil || heirErr != nil {
 		return old == heir
 	}
-	was, _ := o.(argon2Hash)
 	is, ours := h.(argon2Hash)
-	return ours && is.kind == argon2id && !is.django && heirSalt(old) == heirSalt(heir) && was.cost != is.cost
+	if !ours || is.django || is.kind != argon2id || heirSalt(old) != heirSalt(heir) {
+		return false
+	}
+	was, _ := o.(argon2Hash)
+	alike := was.kind == is.kind && was.cost == is.cost && len(was.digest) == len(is.digest)
+	return !alike || was.digest == is.digest
 }
 
 // number reads a decimal that fits in 31 bits. Spellings with signs or leading

@@ -34,10 +34,17 @@ func TestCanonical(t *testing.T) {
 }
 
 func TestCanonicalIsAFixedPoint(t *testing.T) {
+	// Letters that fold to others, decompose, combine, vanish or expand.
+	tricky := rapid.RuneFrom([]rune("aAsS \t\u00a0\u00a8\u00ad\u00df\u0130\u0131\u017f\u0301\u0307\u0327\u0345\u034f\u0390\u03c2\u03f4\u1e9e" +
+		"\u1fb3\u1fbe\u200b\u200d\u2126\u212a\u3000\u3164\ufb01\ufb05\ufdfa\uff21\uff41\uff20\uffa0\U0001d4d0\U0001d15e\U000e0061"))
 	rapid.Check(t, func(t *rapid.T) {
-		once := Canonical(rapid.String().Draw(t, "name"))
+		name := rapid.OneOf(rapid.StringOf(tricky), rapid.String()).Draw(t, "name")
+		once := Canonical(name)
 		if twice := Canonical(once); twice != once {
-			t.Fatalf("%+q becomes %+q", once, twice)
+			t.Fatalf("%+q becomes %+q, then %+q", name, once, twice)
+		}
+		if CheckUsername(name) == nil && once == "" {
+			t.Fatalf("%+q is a good name without a canonical form", name)
 		}
 	})
 }

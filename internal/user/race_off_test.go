@@ -1,0 +1,5 @@
+//go:build !race
+
+package user
+
+const raceDetector = false
