@@ -21,8 +21,10 @@ type Client struct {
 	Name       string
 	Type       Type
 	FirstParty bool
+	// AuthMethod is the registered method; see Accepts for what "" means.
 	AuthMethod AuthMethod
-	// SecretHash is the digest of the generated or declared secret, "" for none.
+	// SecretHash is what HashSecret made of the generated or declared secret, ""
+	// for none.
 	SecretHash string
 
 	JWKS                 string
@@ -40,7 +42,8 @@ type Client struct {
 	AccessAlg    string // "" is the server's default
 	IDTokenAlg   string
 
-	// Lifetimes and windows; nil is the server's default, 0 is off or no limit.
+	// Lifetimes and windows; nil is the server's default, 0 is off or no limit,
+	// and a Recovery of AsIdle is as long as the idle limit.
 	AccessLifetime   *time.Duration
 	IdleLifetime     *time.Duration
 	AbsoluteLifetime *time.Duration
@@ -104,8 +107,37 @@ const (
 	Never    Refresh = "none"
 )
 
+// The grants a client can be registered for, by their names in a manifest.
+const (
+	GrantCode              = "authorization_code" // RFC 6749 4.1
+	GrantRefresh           = "refresh_token"      // RFC 6749 6
+	GrantPassword          = "password"           // RFC 6749 4.3, first-party clients only
+	GrantClientCredentials = "client_credentials" // RFC 6749 4.4
+	GrantTokenExchange     = "token_exchange"     // RFC 8693
+	GrantDeviceCode        = "device_code"        // RFC 8628
+)
+
 // Allows reports whether the client may use a grant.
 func (c Client) Allows(grant string) bool { return slices.Contains(c.Grants, grant) }
+
+// Accepts reports whether the client may authenticate by method m. A method
+// that was registered is the only one. With none registered a public client
+// only names itself, and a confidential client may send its secret in the
+// header or in the body: the first must be offered (RFC 6749 section 2.3.1), and
+// phone and Django clients in the field use the second.
+func (c Client) Accepts(m AuthMethod) bool {
+	switch {
+	case c.AuthMethod != "":
+		return m == c.AuthMethod
+	case c.Type == Confidential:
+		return m == AuthBasic || m == AuthPost
+	}
+	return m == AuthNone
+}
+
+// Browser reports whether the client runs in a browser: a public client that
+// calls from a web origin. Its sign-ins have the browser's idle limit.
+func (c Client) Browser() bool { return c.Type == Public && len(c.CORSOrigins) > 0 }
 
 // The outcomes of a Store that change what its caller does next.
 var (
