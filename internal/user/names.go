@@ -14,8 +14,8 @@ import (
 // for the longest e-mail address.
 const MaxCanonical = 1024
 
-// canonicalRounds bounds the search for the fixed point in Canonical. Two
-// rounds settle every string the tests could find.
+// canonicalRounds bounds the search for the fixed point in Canonical. One round
+// settles most strings, and a second one every string the tests could find.
 const canonicalRounds = 4
 
 // Canonical is the one form a user name or an e-mail address is found by,
@@ -55,8 +55,11 @@ func Canonical(name string) string {
 func foldOnce(s string) string {
 	s = cases.Fold().String(norm.NFKC.String(s))
 	s = strings.Map(func(r rune) rune {
-		if invisible(r) {
+		switch {
+		case invisible(r):
 			return -1
+		case unicode.Is(unicode.Cherokee, r): // folds to upper case; cases.Fold swaps its cases instead
+			return unicode.ToUpper(r)
 		}
 		return r
 	}, s)

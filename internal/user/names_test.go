@@ -3,6 +3,7 @@ package user
 import (
 	"strings"
 	"testing"
+	"unicode"
 
 	"pgregory.net/rapid"
 )
@@ -16,6 +17,7 @@ func TestCanonical(t *testing.T) {
 		{"al\u200bice", "alice"}, {"al\u00adice", "alice"}, // zero-width space, soft hyphen
 		{"Jose\u0301", "jos\u00e9"}, {"JOS\u00c9", "jos\u00e9"},
 		{"Stra\u00dfe", "strasse"}, {"\ufb01n", "fin"}, {"\u212aelvin", "kelvin"},
+		{"\u13a0\uab70\u13f8\u13f0", "\u13a0\u13a0\u13f0\u13f0"}, // Cherokee folds to its upper case
 		{"Bob@Example.ORG", "bob@example.org"}, {"bob\uff20example.org", "bob@example.org"},
 		{"", ""}, {" ", ""}, {"\u200b", ""},
 		{"a\xffb", "a\ufffdb"},
@@ -47,4 +49,22 @@ func TestCanonicalIsAFixedPoint(t *testing.T) {
 			t.Fatalf("%+q is a good name without a canonical form", name)
 		}
 	})
+}
+
+// TestCaseNeverMakesAnotherName: all cases of every letter are one.
+func TestCaseNeverMakesAnotherName(t *testing.T) {
+	pairs := 0
+	for r := rune(0); r <= unicode.MaxRune; r++ {
+		o := unicode.SimpleFold(r)
+		if o == r {
+			continue
+		}
+		pairs++
+		if a, b := Canonical("x"+string(r)), Canonical("x"+string(o)); a != b {
+			t.Errorf("%U gives %+q, %U gives %+q", r, a, o, b)
+		}
+	}
+	if pairs < 2500 {
+		t.Fatalf("only %d letters have cases", pairs)
+	}
 }
