@@ -49,6 +49,12 @@ type Config struct {
 	// Required: without it, a token for a sibling service would open this one.
 	Audience string
 
+	// AnyAudience accepts tokens for every audience; Audience must be empty then.
+	// It is for the authorization server itself, which answers questions about
+	// all tokens it issued. A service that sets it can be opened with a token
+	// that was meant for another.
+	AnyAudience bool
+
 	// Keys is where the issuer's keys come from. Nil means the issuer's own
 	// JWK set at Issuer + "/oauth2/jwks", with the defaults of JWKSConfig.
 	Keys KeySource
@@ -129,7 +135,10 @@ func New(config Config) (*Verifier, error) {
 	if config.Issuer == "" {
 		return nil, errors.New(`verify: Config.Issuer is empty; set it to the iss of your tokens, for example "https://id.example.com"`)
 	}
-	if config.Audience == "" {
+	if config.AnyAudience && config.Audience != "" {
+		return nil, errors.New("verify: Config.Audience and Config.AnyAudience are both set; a service sets Audience alone")
+	}
+	if config.Audience == "" && !config.AnyAudience {
 		return nil, errors.New(`verify: Config.Audience is empty; set it to the name of this service, for example "https://api.example.com"`)
 	}
 	if config.Skew == 0 {
@@ -282,7 +291,7 @@ func (v *Verifier) forUs(c *Claims) error {
 	if c.Issuer != v.config.Issuer {
 		return refuse(WrongIssuer, nil)
 	}
-	if !slices.Contains(c.Audience, v.config.Audience) {
+	if !v.config.AnyAudience && !slices.Contains(c.Audience, v.config.Audience) {
 		return refuse(WrongAudience, nil)
 	}
 	if c.Confirmation != "" && !v.config.Bound {

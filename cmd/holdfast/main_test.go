@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"holdfast.example/internal/user"
+)
+
+// beHoldfast makes the test binary the program itself, so that tests start, kill
+// and script the real thing, race detector included.
+const beHoldfast = "HOLDFAST_TEST_BE_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == hashVerb {
+		if user.ServeHashes(os.Stdin, os.Stdout) != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if os.Getenv(beHoldfast) != "" {
+		os.Unsetenv(beHoldfast)
+		os.Exit(program())
+	}
+	testscript.Main(m, map[string]func(){"holdfast": func() { os.Exit(program()) }})
+}
+
+// program is main for the test binary.
+func program() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], terminal{os.Stdin, os.Stdout, os.Stderr, os.Environ()})
+}
+
+// running is one server process.
+type running struct {
+	cmd  *exec.Cmd
+	base string
+	took time.Duration // from exec to the first 200
+	log  *os.File
+}
+
+// startWithin is how long a start may take: design.md promises 2 s; a process
+// with the race detector on a busy machine gets more before a test gives up.
+const startWithin = 20 * time.Second
+
+// start runs `holdfast ARGS` on a port and waits until it answers.
+func start(t testing.TB, dir, listen string, args ...string) *running {
+	t.Helper()
+	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{base: "http://" + listen, log: log}
+	r.cmd = exec.Command(os.Args[0], args...)
+	r.cmd.Dir = dir
+	r.cmd.Env = append(os.Environ(), beHoldfast+"=1")
+	r.cmd.Stdout, r.cmd.Stderr = log, log
+	began := time.Now()
+	err = r.cmd.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		res, err := http.Get(r.base + "/healthz")
+		if err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				break
+			}
+		}
+		if time.Since(began) > startWithin {
+			r.kill()
+			t.Fatalf("the server did not answer within %s:\n%s", startWithin, tail(log.Name()))
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	r.took = time.Since(began)
+	return r
+}
+
+// kill ends the process as a power button would.
+func (r *running) kill() {
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait()
+	r.log.Close()
+}
+
+// stop ends it as an operator would, and returns the exit error.
+func (r *running) stop() error {
+	_ = r.cmd.Process.Signal(syscall.SIGTERM)
+	err := r.cmd.Wait()
+	r.log.Close()
+	return err
+}
+
+func tail(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b[max(0, len(b)-4000):])
+}
+
+// freePort finds a port nobody listens on.
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestCommandLine runs the stories of testdata: each is what a user types and
+// sees, the README's own commands among them.
+func TestCommandLine(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				return err
+			}
+			defer l.Close()
+			env.Setenv("LISTEN", l.Addr().String())
+			env.Setenv("BASE", "http://"+l.Addr().String())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// await URL: until it answers 200
+			"await": func(ts *testscript.TestScript, _ bool, args []string) {
+				deadline := time.Now().Add(startWithin)
+				for {
+					res, err := http.Get(args[0])
+					if err == nil {
+						res.Body.Close()
+						if res.StatusCode == http.StatusOK {
+							return
+						}
+					}
+					if time.Now().After(deadline) {
+						ts.Fatalf("%s did not answer within %s", args[0], startWithin)
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+			},
+			// field NAME FILE MEMBER: $NAME becomes a member of a JSON file
+			"field": func(ts *testscript.TestScript, _ bool, args []string) {
+				text := ts.ReadFile(args[1])
+				_, after, ok := strings.Cut(text, fmt.Sprintf("%q:", args[2]))
+				if !ok {
+					ts.Fatalf("no member %s in %s", args[2], text)
+				}
+				value, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(after), `"`), `"`)
+				ts.Setenv(args[0], value)
+			},
+		},
+	})
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"holdfast.example/internal/server"
+)
+
+// operator speaks the admin API: through the admin socket of a running server,
+// or, when nobody holds the database, to a house of its own in this process.
+// Either way it is the same API.
+type operator struct {
+	client *http.Client
+	close  func() error
+}
+
+// callWithin bounds one administrative call.
+const callWithin = 60 * time.Second
+
+// place says which server an operator means.
+type place struct {
+	Data   string `help:"Data directory of the server." default:"./holdfast-data" env:"HOLDFAST_DATA" type:"path" placeholder:"DIR"`
+	Config string `help:"Configuration file of the server." type:"path" placeholder:"FILE"`
+	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+// reach finds the server.
+func (p place) reach(ctx context.Context, t terminal) (*operator, error) {
+	c, err := p.settings(t)
+	if err != nil {
+		return nil, err
+	}
+	socket := c.Socket()
+	database, err := databasePath(c)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.DialTimeout("unix", socket, time.Second)
+	if err == nil {
+		conn.Close()
+		return &operator{close: func() error { return nil }, client: &http.Client{Timeout: callWithin, Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			}}}}, nil
+	}
+	if _, err := os.Stat(database); err != nil {
+		return nil, fmt.Errorf("no server answers on %s and there is no database at %s; start one with `holdfast dev`, or name another --data directory", socket, database)
+	}
+	h, err := openHouse(ctx, c, t, time.Now, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &operator{close: h.close, client: &http.Client{Transport: inProcess{h.server.Admin()}}}, nil
+}
+
+// settings reads the configuration an operator's command works with.
+func (p place) settings(t terminal) (server.Config, error) {
+	o := server.LoadOptions{File: p.Config, Env: t.env}
+	if p.Config == "" {
+		o.Flags = map[string]string{"data": p.Data}
+		o.Dev = true
+	}
+	c, warnings, err := server.Load(o)
+	for _, w := range warnings {
+		fmt.Fprintln(t.err, w)
+	}
+	return c, err
+}
+
+// inProcess answers HTTP requests by calling a handler.
+type inProcess struct{ h http.Handler }
+
+func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	rec := httptest.NewRecorder()
+	t.h.ServeHTTP(rec, r)
+	return rec.Result(), nil
+}
+
+// call makes one call and decodes the answer into a value. A refusal becomes
+// an error with the words of the problem document.
+func (o *operator) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	switch v := in.(type) {
+	case nil:
+	case []byte:
+		body = bytes.NewReader(v)
+	default:
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, body)
+	if err != nil {
+		return err
+	}
+	res, err := o.client.Do(r)
+	if err != nil {
+		return fmt.Errorf("the server did not answer: %w", err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("the answer ended early: %w", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		var p struct{ Title, Detail string }
+		if json.Unmarshal(b, &p) == nil && p.Detail != "" {
+			return errors.New(p.Detail)
+		}
+		return fmt.Errorf("the server answered %s", res.Status)
+	}
+	if raw, ok := out.(*json.RawMessage); ok {
+		*raw = b
+		return nil
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(b, out)
+}
+
+// maxAnswer bounds what is read of one answer, in bytes.
+const maxAnswer = 64 << 20
+
+// with runs one act against the server.
+func (p place) with(ctx context.Context, t terminal, act func(*operator) error) error {
+	o, err := p.reach(ctx, t)
+	if err != nil {
+		return err
+	}
+	return errors.Join(act(o), o.close())
+}
+
+// show prints an answer: as JSON, or as a table of the named columns.
+func (p place) show(t terminal, answer json.RawMessage, list string, columns ...string) error {
+	if p.JSON {
+		var pretty bytes.Buffer
+		err := json.Indent(&pretty, answer, "", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(t.out, pretty.String())
+		return nil
+	}
+	rows := []map[string]any{}
+	if list == "" {
+		var one map[string]any
+		err := json.Unmarshal(answer, &one)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, one)
+	} else {
+		var body map[string]json.RawMessage
+		err := json.Unmarshal(answer, &body)
+		if err == nil {
+			err = json.Unmarshal(body[list], &rows)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(rows) == 0 {
+		fmt.Fprintln(t.out, "none")
+		return nil
+	}
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.ToUpper(strings.Join(columns, "\t")))
+	for _, row := range rows {
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			cells[i] = cell(row[c])
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	return w.Flush()
+}
+
+// cell prints one JSON value in a table.
+func cell(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case []any:
+		parts := make([]string, len(v))
+		for i, e := range v {
+			parts[i] = cell(e)
+		}
+		return strings.Join(parts, " ")
+	case string:
+		if v == "" {
+			return "-"
+		}
+		return v
+	}
+	return fmt.Sprint(v)
+}
+
+type applyCmd struct {
+	place
+	File string `short:"f" required:"" help:"Manifest (TOML)." type:"existingfile" placeholder:"FILE"`
+}
+
+// Run implements the verb.
+func (c *applyCmd) Run(ctx context.Context, t terminal) error {
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	path, err := filepath.Abs(c.File)
+	if err != nil {
+		return err
+	}
+	return c.with(ctx, t, func(o *operator) error {
+		var report server.ApplyReport
+		err := o.call(ctx, http.MethodPost, "/admin/v1/apply?file="+urlQuery(path), text, &report)
+		if err != nil {
+			return err
+		}
+		for _, w := range report.Warnings {
+			fmt.Fprintln(t.err, "warning:", w)
+		}
+		fmt.Fprintf(t.out, "clients: %d created, %d updated, %d unchanged\nusers: %d created, %d updated, %d unchanged\n",
+			report.Clients.Created, report.Clients.Updated, report.Clients.Unchanged,
+			report.Users.Created, report.Users.Updated, report.Users.Unchanged)
+		return nil
+	})
+}

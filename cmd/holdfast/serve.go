@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"holdfast.example/internal/secret"
+	"holdfast.example/internal/server"
+	"holdfast.example/internal/store/sqlite"
+)
+
+type serveCmd struct {
+	Config   string `help:"Configuration file (TOML)." type:"path" placeholder:"FILE"`
+	Listen   string `help:"Address to listen on." placeholder:"ADDR"`
+	Issuer   string `help:"Issuer URL, as clients know it." placeholder:"URL"`
+	Data     string `help:"Data directory." type:"path" placeholder:"DIR"`
+	Database string `help:"SQLite file, or postgres:// URL." placeholder:"PATH"`
+}
+
+// Run implements the verb.
+func (c *serveCmd) Run(ctx context.Context, t terminal) error {
+	flags := map[string]string{}
+	for name, v := range map[string]string{"listen": c.Listen, "issuer": c.Issuer, "data": c.Data, "database": c.Database} {
+		if v != "" {
+			flags[name] = v
+		}
+	}
+	config, warnings, err := server.Load(server.LoadOptions{File: c.Config, Env: t.env, Flags: flags})
+	for _, w := range warnings {
+		fmt.Fprintln(t.err, w)
+	}
+	if err != nil {
+		return err
+	}
+	h, err := openHouse(ctx, config, t, time.Now, nil)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.run(ctx, config, t, nil), h.close())
+}
+
+// run opens the listeners and serves until the context ends.
+func (h *house) run(ctx context.Context, c server.Config, t terminal, ready func(net.Addr)) error {
+	main, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("cannot listen on %s: %w", c.Listen, err)
+	}
+	l := server.Listeners{Main: main}
+	if c.Socket() != "" {
+		l.Admin, err = server.ListenAdmin(c.Socket())
+		if err != nil {
+			return errors.Join(err, main.Close())
+		}
+	}
+	if c.MetricsListen != "" && c.MetricsListen != server.Off {
+		l.Metrics, err = net.Listen("tcp", c.MetricsListen)
+		if err != nil {
+			return errors.Join(fmt.Errorf("cannot listen on %s for metrics: %w", c.MetricsListen, err), main.Close())
+		}
+	}
+	if ready != nil {
+		ready(main.Addr())
+	}
+	return h.server.Run(ctx, l)
+}
+
+type devCmd struct {
+	Data      string   `help:"Data directory." default:"./holdfast-data" type:"path" placeholder:"DIR"`
+	Listen    string   `help:"Address to listen on; loopback only." default:"127.0.0.1:8420" placeholder:"ADDR"`
+	Issuer    string   `help:"Issuer URL, for emulators that reach this machine by another name." placeholder:"URL"`
+	Metrics   string   `help:"Address for /metrics and profiles." placeholder:"ADDR"`
+	Apply     []string `help:"A further manifest to apply." type:"existingfile" placeholder:"FILE"`
+	TestClock bool     `help:"Open POST /dev/clock, which moves the time."`
+}
+
+// Run implements the verb.
+func (c *devCmd) Run(ctx context.Context, t terminal) error {
+	flags := map[string]string{"data": c.Data, "listen": c.Listen, "issuer": "http://" + c.Listen}
+	if c.Issuer != "" {
+		flags["issuer"] = c.Issuer
+	}
+	if _, set := t.lookup("HOLDFAST_LOG_LEVEL"); !set {
+		flags["log-level"] = "warn" // the banner is what a newcomer should read
+	}
+	if c.Metrics != "" {
+		flags["metrics-listen"] = c.Metrics
+	}
+	config, warnings, err := server.Load(server.LoadOptions{Env: t.env, Flags: flags, Dev: true})
+	for _, w := range warnings {
+		fmt.Fprintln(t.err, w)
+	}
+	if err != nil {
+		return err
+	}
+	err = loopbackOnly(config.Listen)
+	if err != nil {
+		return err
+	}
+	dev, now := &server.Dev{}, time.Now
+	if c.TestClock {
+		dev.Clock = &server.Clock{}
+		now = dev.Clock.Now
+	}
+	h, err := openHouse(ctx, config, t, now, dev)
+	if err != nil {
+		return err
+	}
+	admin, err := h.demo(ctx, c.Apply)
+	if err == nil {
+		err = h.run(ctx, config, t, func(at net.Addr) { banner(t, config, at, admin) })
+	}
+	return errors.Join(err, h.close())
+}
+
+// loopbackOnly keeps dev, with its well-known passwords, off the network.
+func loopbackOnly(listen string) error {
+	host, _, err := net.SplitHostPort(listen)
+	ip := net.ParseIP(host)
+	if err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("dev has passwords that everybody knows, so it listens on loopback only, not on %q; use `holdfast serve` for anything else", listen)
+	}
+	return nil
+}
+
+// demo applies the demo manifest and further ones, and makes the operator's
+// account with a generated password, which it returns the one time it is made.
+func (h *house) demo(ctx context.Context, files []string) (adminPassword string, err error) {
+	_, err = h.server.ApplyDemo(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return "", err
+		}
+		_, err = h.server.Apply(ctx, f, text)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", f, err)
+		}
+	}
+	p := newPassword()
+	made, err := h.server.EnsureAdmin(ctx, secret.New(p))
+	if err != nil || !made {
+		return "", err
+	}
+	return p, nil
+}
+
+// newPassword is 120 random bits that can be typed.
+func newPassword() string {
+	var b [15]byte
+	rand.Read(b[:])
+	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+}
+
+// banner says what to do next.
+func banner(t terminal, c server.Config, at net.Addr, admin string) {
+	base := "http://" + at.String()
+	if admin == "" {
+		admin = "(set at the first start; `holdfast user password admin` sets a new one)"
+	}
+	fmt.Fprintf(t.out, `Holdfast dev on %[1]s (issuer %[2]s), data in %[3]s
+
+  sign in      curl -s %[1]s/oauth2/token -d grant_type=password -d client_id=demo-native -d username=demo -d password=demo-password -d device_name="My phone"
+  call an API  curl -s %[1]s/demo/api -H "Authorization: Bearer $ACCESS_TOKEN"
+  refresh      curl -s %[1]s/oauth2/token -d grant_type=refresh_token -d client_id=demo-native -d refresh_token=$REFRESH_TOKEN
+
+or, in another terminal:  holdfast try   (go run ./cmd/holdfast try)
+
+  users        demo / demo-password, operator admin / %[4]s
+  clients      demo-native, demo-strict (public), demo-service / demo-service-secret (confidential)
+  metadata     %[1]s/.well-known/openid-configuration
+  keys         %[1]s/oauth2/jwks
+
+DEV: loopback only, well-known passwords. Ctrl-C stops it; the data stays.
+`, base, c.Issuer, c.Data, admin)
+}
+
+type migrateCmd struct{ place }
+
+// Run implements the verb.
+func (c *migrateCmd) Run(_ context.Context, t terminal) error {
+	config, err := c.settings(t)
+	if err != nil {
+		return err
+	}
+	path, err := databasePath(config)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("there is no database at %s; `holdfast serve` makes one at its first start", path)
+	}
+	db, err := sqlite.Open(path, sqlite.Options{Now: time.Now}) // opening migrates
+	if err != nil {
+		return err
+	}
+	r, err := db.Check(context.Background())
+	if err == nil {
+		fmt.Fprintf(t.out, "%s is at schema %d\n", path, r.Schema)
+	}
+	return errors.Join(err, db.Close())
+}

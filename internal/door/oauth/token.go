@@ -1,0 +1,58 @@
+package oauth
+
+import (
+	"net/http"
+	"time"
+
+	"holdfast.example/internal/form"
+	"holdfast.example/internal/grant"
+)
+
+// tokenBody is RFC 6749 section 5.1 with the id_token of OIDC Core section
+// 3.1.3.3. The order of the members is the order on the wire.
+type tokenBody struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope"`
+	IDToken      string `json:"id_token,omitempty"`
+}
+
+// token is the token endpoint: parse once, grant, render.
+func (d *Door) token(w http.ResponseWriter, r *http.Request) {
+	f, err := form.Read(w, r)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	cred, err := credential(r, f)
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	issued, err := d.Issuer.Grant(r.Context(), d.request(r, f, cred))
+	if err == nil {
+		err = r.Context().Err() // an answer that took too long is not sent: it may be stale
+	}
+	if err != nil {
+		d.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, tokenBody{
+		AccessToken: issued.AccessToken.Reveal(), TokenType: "Bearer", ExpiresIn: int64(issued.ExpiresIn / time.Second),
+		RefreshToken: issued.RefreshToken.Reveal(), Scope: issued.Scope, IDToken: issued.IDToken.Reveal(),
+	})
+}
+
+// request is the one place where a form becomes a grant.Request.
+func (d *Door) request(r *http.Request, f form.Values, cred grant.Credential) grant.Request {
+	return grant.Request{
+		Type: f.Get("grant_type"), Client: cred, Scope: f.Get("scope"),
+		Username: f.Get("username"), Password: f.Secret("password"),
+		RefreshToken: f.Secret("refresh_token"),
+		Device: grant.Device{InstallID: f.Get("install_id"), AttemptID: f.Get("attempt_id"), Name: f.Get("device_name"),
+			Model: f.Get("device_model"), System: f.Get("device_os"), App: f.Get("app_version")},
+		From: d.From(r),
+	}
+}

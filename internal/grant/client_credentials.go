@@ -1,0 +1,21 @@
+package grant
+
+import (
+	"context"
+
+	"holdfast.example/internal/client"
+	"holdfast.example/internal/fault"
+)
+
+// clientCredentials is RFC 6749 section 4.4: a confidential client acts for
+// itself. There is no session, no refresh token, and no user.
+func (is *Issuer) clientCredentials(ctx context.Context, c client.Client, r Request) (earned, error) {
+	if c.Type != client.Confidential {
+		return earned{}, fault.New(fault.UnauthorizedClient, "a public client cannot prove that it is itself")
+	}
+	scope, err := scopeOf(r.Scope, c.Scopes)
+	if err != nil {
+		return earned{}, err
+	}
+	return earned{scope: scope, now: is.Now()}, nil
+}

@@ -1,0 +1,118 @@
+package grant
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"holdfast.example/internal/client"
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/id"
+	"holdfast.example/internal/secret"
+	"holdfast.example/internal/session"
+	"holdfast.example/internal/token"
+)
+
+// Authentication classes, weakest first: the acr of tokens (OIDC Core section
+// 2). The numbers follow NIST SP 800-63B's levels.
+const (
+	// ACRSingle is one factor: a password.
+	ACRSingle = "aal1"
+)
+
+// issue makes the tokens of what was earned.
+func (is *Issuer) issue(c client.Client, e earned) (Issued, error) {
+	life := is.lifetimes(c)
+	a := token.Access{ID: id.NewToken(), Subject: string(c.ID), Client: c.ID, Scope: e.scope,
+		Audience: is.audience(c, e.scope), IssuedAt: e.now, Expires: e.now.Add(life.Access)}
+	out := Issued{Scope: e.scope}
+	if e.turn != nil {
+		s := e.turn.Session
+		a.Subject, a.SID, a.Epoch, a.Grant = s.User.String(), is.Sessions.Names.SID(s.ID), s.Epoch, s.Grant
+		a.AuthTime, a.ACR, a.AMR = s.AuthTime, ACRSingle, fields(s.AMR)
+		if life.Absolute > 0 { // no token outlives the session's absolute limit
+			a.Expires = earlier(a.Expires, s.CreatedAt.Add(life.Absolute))
+		}
+		out.SID, out.Answer = a.SID, e.turn.Answer
+		if c.Allows("refresh_token") {
+			out.RefreshToken = e.turn.Token
+		}
+	}
+	out.ExpiresIn = a.Expires.Sub(a.IssuedAt)
+	var err error
+	out.AccessToken, err = is.access(c, a)
+	if err != nil {
+		return Issued{}, err
+	}
+	if e.signedIn != nil && slices.Contains(fields(e.scope), "openid") {
+		out.IDToken, err = is.identity(c, e, a, out.AccessToken)
+	}
+	return out, err
+}
+
+// access mints the access token in the client's form.
+func (is *Issuer) access(c client.Client, a token.Access) (secret.Text, error) {
+	if c.AccessFormat == client.Opaque {
+		return is.Minter.Opaque(a), nil
+	}
+	t, err := is.Minter.JWT(a, c.AccessAlg)
+	if err != nil {
+		return secret.Text{}, fault.Wrap(fault.Internal, err, "the server could not sign the token; repeat the request")
+	}
+	return t, nil
+}
+
+// identity mints the ID token of a sign-in. A refresh gives none: who needs
+// one again asks at userinfo.
+func (is *Issuer) identity(c client.Client, e earned, a token.Access, access secret.Text) (secret.Text, error) {
+	u, scopes := e.signedIn, fields(e.scope)
+	i := token.Identity{Subject: a.Subject, Client: c.ID, IssuedAt: a.IssuedAt, Expires: a.Expires,
+		AuthTime: a.AuthTime, ACR: a.ACR, AMR: a.AMR, SID: a.SID, Access: access}
+	if slices.Contains(scopes, "email") {
+		i.Email, i.EmailVerified = u.Email, u.EmailVerified
+	}
+	if slices.Contains(scopes, "profile") {
+		i.Name, i.GivenName, i.FamilyName, i.Username = u.Name, u.GivenName, u.FamilyName, u.Username
+	}
+	t, err := is.Minter.ID(i, c.IDTokenAlg)
+	if err != nil {
+		return secret.Text{}, fault.Wrap(fault.Internal, err, "the server could not sign the token; repeat the request")
+	}
+	return t, nil
+}
+
+// audience is who the access token is for: what the client is registered for,
+// else this server's own APIs. A token that may ask userinfo names the server
+// too (RFC 9068 section 3).
+func (is *Issuer) audience(c client.Client, scope string) []string {
+	if len(c.Audiences) == 0 {
+		return []string{is.Minter.Issuer}
+	}
+	aud := slices.Clone(c.Audiences)
+	if slices.Contains(fields(scope), "openid") && !slices.Contains(aud, is.Minter.Issuer) {
+		aud = append(aud, is.Minter.Issuer)
+	}
+	return aud
+}
+
+func (is *Issuer) lifetimes(c client.Client) client.Limits { return c.Limits(is.Limits) }
+
+// policy is what a client's registration means for its sessions.
+func (is *Issuer) policy(c client.Client) session.Policy {
+	l := is.lifetimes(c)
+	p := session.Policy{Rotate: l.Rotate, Overlap: l.Overlap, Late: l.Late, Recovery: l.Recovery, Idle: l.Idle, Absolute: l.Absolute}
+	if c.OnReuse == "hold" {
+		p.OnReuse = session.HoldOnReuse
+	}
+	return p
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// hasScope reports whether a space separated scope contains one name.
+func hasScope(scope, want string) bool { return slices.Contains(strings.Fields(scope), want) }

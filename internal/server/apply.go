@@ -1,0 +1,106 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/manifest"
+	"holdfast.example/internal/secret"
+	"holdfast.example/internal/user"
+)
+
+// Count says what applying did to one kind of thing.
+type Count struct {
+	Created   int `json:"created"`
+	Updated   int `json:"updated"`
+	Unchanged int `json:"unchanged"`
+}
+
+// ApplyReport says what applying a manifest did.
+type ApplyReport struct {
+	Clients  Count    `json:"clients"`
+	Users    Count    `json:"users"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Apply creates or updates what a manifest declares. Applying the same again
+// changes nothing. file is its name in errors, and where files it names are
+// looked for.
+func (s *Server) Apply(ctx context.Context, file string, text []byte) (ApplyReport, error) {
+	m, warnings, err := manifest.Parse(file, text, manifest.Options{Env: s.env, Server: s.config.ForClients()})
+	if err != nil {
+		return ApplyReport{}, fault.Wrap(fault.InvalidRequest, err, err.Error())
+	}
+	report, err := s.apply(ctx, m)
+	for _, w := range warnings {
+		report.Warnings = append(report.Warnings, w.Error())
+	}
+	return report, err
+}
+
+// ApplyDemo applies the manifest of holdfast dev.
+func (s *Server) ApplyDemo(ctx context.Context) (ApplyReport, error) {
+	m, err := manifest.Demo(s.config.ForClients())
+	if err != nil {
+		return ApplyReport{}, err
+	}
+	return s.apply(ctx, m)
+}
+
+func (s *Server) apply(ctx context.Context, m manifest.Manifest) (ApplyReport, error) {
+	var report ApplyReport
+	done, err := s.Clients.Apply(ctx, m.Clients)
+	report.Clients = Count{len(done.Created), len(done.Updated), len(done.Unchanged)}
+	for _, c := range done.Stopped { // followers must hear that its tokens are dead
+		err = errors.Join(err, s.Issuer.ClientStopped(ctx, c))
+	}
+	if err != nil {
+		return report, err
+	}
+	for _, u := range m.Users {
+		_, lookErr := s.Users.ByLogin(ctx, u.Username)
+		changed, err := s.Users.Apply(ctx, declared(u))
+		switch {
+		case err != nil:
+			return report, fault.Wrap(fault.As(err).Kind, err, u.At.String()+": user "+u.Username+": "+fault.As(err).Words)
+		case fault.Is(lookErr, fault.NotFound):
+			report.Users.Created++
+		case changed:
+			report.Users.Updated++
+		default:
+			report.Users.Unchanged++
+		}
+	}
+	return report, nil
+}
+
+// declared turns a manifest's user into what the room user applies. What a
+// manifest leaves out stays as it is.
+func declared(u manifest.User) user.Declared {
+	said := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
+	}
+	d := user.Declared{Username: u.Username, Email: said(u.Email), EmailVerified: &u.EmailVerified,
+		Profile: user.Profile{Name: said(u.Name), GivenName: said(u.GivenName), FamilyName: said(u.FamilyName)},
+		Staff:   &u.Staff, Superuser: &u.Superuser, Disabled: u.Stopped,
+		Password: u.Password, PasswordHash: u.PasswordHash.Reveal()}
+	if u.Number != 0 {
+		d.Number = &u.Number
+	}
+	return d
+}
+
+// EnsureAdmin makes dev's operator with this password and reports true, or
+// leaves the one that is there alone.
+func (s *Server) EnsureAdmin(ctx context.Context, password secret.Text) (made bool, err error) {
+	u, err := s.Users.ByLogin(ctx, manifest.DemoAdmin)
+	if err != nil || u.PasswordHash != "" {
+		return false, err
+	}
+	_, err = s.Users.SetPassword(ctx, u.ID, user.NewPassword{Password: password})
+	return err == nil, err
+}

@@ -1,0 +1,90 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/session"
+)
+
+// metrics are the figures on /metrics. Every label takes its values from a
+// closed list, so that no caller can make the number of series grow
+// (LOGS-03).
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	refresh  *prometheus.CounterVec
+	ended    *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+	ahead    prometheus.Counter
+	degraded prometheus.Counter
+
+	// routes are the mounted paths: the only values of the label route.
+	routes map[string]bool
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_requests_total",
+			Help: "Requests by route and status."}, []string{"route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "holdfast_request_seconds",
+			Help:    "Time from the first byte of a request to the end of its answer, by route.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5}}, []string{"route"}),
+		refresh: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_refresh_total",
+			Help: "Refreshes by answer: rotated, repeated, recovered, late, refused, reused."}, []string{"answer"}),
+		ended: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "session_ended_total",
+			Help: "Sessions ended, by reason."}, []string{"reason"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "holdfast_refresh_refused_total",
+			Help: "Refreshes refused without an effect, by reason."}, []string{"reason"}),
+		ahead: prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_refresh_ahead_total",
+			Help: "Refresh tokens newer than the store remembers: it lost commits. Raise an alarm on any."}),
+		degraded: prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_refresh_degraded_total",
+			Help: "Refreshes answered with the same token because the store cannot be written."}),
+		routes: map[string]bool{},
+	}
+	m.registry.MustRegister(m.requests, m.seconds, m.refresh, m.ended, m.refused, m.ahead, m.degraded,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, r := range fault.Ends() { // every reason is there from the start, at 0
+		m.ended.WithLabelValues(string(r))
+	}
+	return m
+}
+
+// request counts one answered request and returns its route: a mounted path,
+// or "other" for everything else.
+func (m *metrics) request(r *http.Request, status int, took time.Duration) string {
+	route := strings.TrimSuffix(r.URL.Path, "/")
+	if !m.routes[route] {
+		route = "other"
+	}
+	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	return route
+}
+
+// session counts one decision or end.
+func (m *metrics) session(e session.Event) {
+	if e.Verdict.Row > 0 {
+		m.refresh.WithLabelValues(e.Verdict.Answer.String()).Inc()
+	}
+	if e.Verdict.Answer == session.Refused && e.Verdict.Row > 0 {
+		m.refused.WithLabelValues(string(e.Verdict.Reason)).Inc()
+	}
+	if e.Verdict.Ahead > 0 {
+		m.ahead.Add(float64(e.Verdict.Ahead))
+	}
+	if e.Degraded {
+		m.degraded.Inc()
+	}
+	if e.Ended != "" {
+		m.ended.WithLabelValues(string(e.Ended)).Inc()
+	}
+}

@@ -1,0 +1,276 @@
+// Package server owns the wiring of the house: it makes every room from one
+// Config, mounts the doors, and starts and stops the listeners. It has the only
+// list of routes.
+//
+// It does not own any rule of a token's life (rooms session, grant) nor the
+// choice of a database (cmd hands it the stores).
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"holdfast.example/internal/client"
+	"holdfast.example/internal/door/admin"
+	"holdfast.example/internal/door/oauth"
+	"holdfast.example/internal/feed"
+	"holdfast.example/internal/grant"
+	"holdfast.example/internal/key"
+	"holdfast.example/internal/limit"
+	"holdfast.example/internal/session"
+	"holdfast.example/internal/token"
+	"holdfast.example/internal/user"
+	"holdfast.example/verify"
+)
+
+// Stores are the databases behind the rooms; one database usually is all of them.
+type Stores struct {
+	Sessions session.Store
+	Users    user.Store
+	Clients  client.Store
+	Keys     key.Store
+	Feed     feed.Store
+	// Ready reports whether the store can be read, and Writable whether it can
+	// be written; both are cheap.
+	Ready    func(context.Context) error
+	Writable func(context.Context) error
+	// Check looks the whole store over, for holdfast check.
+	Check func(context.Context) error
+	// Figures, when set, are the writer's counters for /metrics.
+	Figures func() StoreFigures
+}
+
+// StoreFigures are what a store's writer tells about itself.
+type StoreFigures struct {
+	Batches, Failed, Operations uint64
+	// Queue is how many operations wait now; CommitTime is what all commits took.
+	Queue      int
+	CommitTime time.Duration
+}
+
+// Parts are what a Server is made of besides its Config.
+type Parts struct {
+	Stores Stores
+	Root   key.Root
+	Log    *slog.Logger
+	// Now is the clock of this process; time.Now outside of tests.
+	Now func() time.Time
+	// HashCommand starts a process that computes password hashes (see
+	// user.HasherOptions); nil computes them in this process.
+	HashCommand []string
+	// Env looks up environment variables that manifests name; nil finds none.
+	Env func(string) (string, bool)
+	// Dev adds what only holdfast dev has; nil in production.
+	Dev *Dev
+}
+
+// Server is the running house.
+type Server struct {
+	config  Config
+	stores  Stores
+	log     *slog.Logger
+	now     func() time.Time
+	metrics *metrics
+
+	Keys     *key.Ring
+	Clients  *client.Registry
+	Users    *user.Directory
+	Sessions *session.Keeper
+	Issuer   *grant.Issuer
+
+	hasher   *user.Hasher
+	env      func(string) (string, bool)
+	public   http.Handler
+	admin    http.Handler
+	routes   []string
+	draining atomic.Bool
+}
+
+// New makes the house. It opens the keys, and refuses with one sentence when a
+// key is missing, swapped or under another root secret.
+func New(ctx context.Context, c Config, p Parts) (*Server, error) {
+	s := &Server{config: c, stores: p.Stores, log: p.Log, now: p.Now, env: p.Env, metrics: newMetrics()}
+	held, err := p.Stores.Sessions.Find(ctx, session.Query{Ended: true, Limit: 1})
+	if err != nil {
+		return nil, fmt.Errorf("the database cannot be read: %w", err)
+	}
+	expected := len(held) > 0 // where sessions are, keys were: their absence is a loss
+	s.Keys, err = key.Open(ctx, p.Stores.Keys, p.Root, key.Options{Algs: c.SigningAlgs, Now: p.Now,
+		LongestAccess: client.AccessCap, JWKSMaxAge: c.JWKSMaxAge, RotateEvery: c.KeyRotation, Log: p.Log,
+		KeysExpected: expected})
+	if err != nil {
+		return nil, err
+	}
+	s.Clients = &client.Registry{Store: p.Stores.Clients, Server: c.ForClients()}
+	err = s.Clients.Reload(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("the clients cannot be read: %w", err)
+	}
+	s.hasher = user.NewHasher(user.HasherOptions{Slots: c.PasswordSlots, Line: c.PasswordQueue, Command: p.HashCommand})
+	s.Users = &user.Directory{Store: p.Stores.Users, Hasher: s.hasher, Now: p.Now, EntryLife: feed.Life(longestAccess)}
+	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
+		EntryLife: feed.Life(longestAccess), Observe: s.observe}
+	minter := token.Minter{Keys: s.Keys, Issuer: c.Issuer}
+	checker, err := verify.New(verify.Config{Issuer: c.Issuer, AnyAudience: true, Keys: localKeys(s.Keys)})
+	if err != nil {
+		return nil, err
+	}
+	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed,
+		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
+		Attempts: limit.New(limit.Options{
+			Account: limit.Budget{Attempts: c.AttemptsPerAccount, Window: c.AttemptsWindow},
+			Address: limit.Budget{Attempts: c.AttemptsPerAddress, Window: c.AttemptsWindow}}), Limits: c.Limits(), Now: p.Now}
+	s.mount(p.Dev)
+	return s, nil
+}
+
+// longestAccess is the longest life any access token can have here: the cap of
+// opaque ones. Ends are remembered that long.
+const longestAccess = client.OpaqueCap
+
+// localKeys lets verify check our own tokens with the ring's keys, without
+// HTTP. The parsed set is kept until the published one changes.
+func localKeys(r *key.Ring) verify.LocalKeys {
+	type parsed struct {
+		etag string
+		set  *verify.KeySet
+	}
+	var last atomic.Pointer[parsed]
+	return func() *verify.KeySet {
+		published := r.JWKS()
+		p := last.Load()
+		if p == nil || p.etag != published.ETag {
+			set, err := verify.ParseKeySet(published.Body)
+			if err != nil { // our own document; an empty set refuses every token
+				set, _ = verify.NewKeySet()
+			}
+			p = &parsed{published.ETag, set}
+			last.Store(p)
+		}
+		return p.set
+	}
+}
+
+// mount is the list of routes.
+func (s *Server) mount(dev *Dev) {
+	m := newMux()
+	std := &oauth.Door{Issuer: s.Issuer, Keys: s.Keys, Log: s.log, From: s.from, Note: note,
+		JWKSMaxAge: int(s.config.JWKSMaxAge / time.Second)}
+	std.Mount(m)
+	m.Handle("/healthz", http.HandlerFunc(s.healthz))
+	m.Handle("/readyz", http.HandlerFunc(s.readyz))
+	if dev != nil {
+		dev.mount(s, m)
+	}
+	m.ServeMux.HandleFunc("/", std.NotFound)
+	for _, r := range m.routes {
+		s.metrics.routes[r] = true
+	}
+	s.routes = m.routes
+	s.public = s.front(m, std.NotFound)
+
+	a := http.NewServeMux()
+	operators := &admin.Door{Issuer: s.Issuer, Keys: s.Keys, Check: s.stores.Check, Now: s.now, Note: note,
+		Apply: func(ctx context.Context, file string, text []byte) (any, error) { return s.Apply(ctx, file, text) }}
+	operators.Mount(a)
+	s.admin = s.front(a, http.NotFound)
+}
+
+// Handler answers what the world asks.
+func (s *Server) Handler() http.Handler { return s.public }
+
+// Admin answers what an operator asks, on a listener that only he can reach.
+func (s *Server) Admin() http.Handler { return s.admin }
+
+// Close stops what the server started: the processes that hash passwords.
+func (s *Server) Close() { s.hasher.Close() }
+
+// observe counts and logs what happens to sessions. Ends that nobody asked for
+// are worth a line.
+func (s *Server) observe(e session.Event) {
+	s.metrics.session(e)
+	switch {
+	case e.Verdict.Ahead > 0:
+		s.log.Error("the store lost commits: a refresh token is newer than what it remembers",
+			"sid", e.SID, "generations", uint32(e.Verdict.Ahead))
+	case e.Degraded:
+		s.log.Warn("the store cannot be written: refresh answered with the same token", "sid", e.SID)
+	case e.Ended != "":
+		s.log.Info("session ended", "sid", e.SID, "client", string(e.Client), "user", e.User.String(), "reason", string(e.Ended))
+	}
+}
+
+// healthz answers while the process lives; it asks nobody.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte(`{"status":"ok"}`))
+}
+
+// readyz tells a load balancer whether to send requests here: the store must
+// answer a read, and the server must not be draining. A store that cannot be
+// written does not close the gate: refreshes still answer.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	err := s.stores.Ready(ctx)
+	switch {
+	case s.draining.Load():
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"status":"draining"}`))
+	case err != nil:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte(`{"status":"the database does not answer"}`))
+	case s.stores.Writable(ctx) != nil:
+		_, _ = w.Write([]byte(`{"status":"read-only"}`))
+	default:
+		_, _ = w.Write([]byte(`{"status":"ok"}`))
+	}
+}
+
+// readyWithin bounds the look at the store behind /readyz.
+const readyWithin = 2 * time.Second
+
+// The rounds of the house-keeper.
+const (
+	tickEvery  = key.ReloadEvery
+	purgeBatch = 500
+)
+
+// Keep does the regular work until the context ends: key life, clients changed
+// by another process, and the purge of what is long over. Each piece is bounded
+// and safe to be cut off anywhere.
+func (s *Server) Keep(ctx context.Context) {
+	t := time.NewTicker(tickEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			err := s.Tick(ctx)
+			if err != nil && !errors.Is(err, context.Canceled) {
+				s.log.Warn("house-keeping failed and will be tried again", "error", err)
+			}
+		}
+	}
+}
+
+// Tick is one round of the house-keeper.
+func (s *Server) Tick(ctx context.Context) error {
+	now, err := s.stores.Sessions.Now(ctx)
+	if err != nil {
+		return err
+	}
+	_, forgetErr := s.stores.Feed.Forget(ctx, now, purgeBatch)
+	remembered := now.Add(-s.config.EndedRetention)
+	_, purgeErr := s.stores.Sessions.Purge(ctx, remembered, remembered.Add(-s.config.LongestIdle(s.Clients)), purgeBatch)
+	return errors.Join(s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr)
+}
