@@ -58,13 +58,13 @@ type Entry struct {
 // store of that change; Record is for what changes nothing else.
 type Store interface {
 	// Record writes one entry durably. Recording the same kind and key again is
-	// no error.
+	// no error; an entry that says no more than a recorded one is left out.
 	Record(ctx context.Context, e Entry) error
 	// TokenRevoked reports whether one access token (jti) was revoked.
 	TokenRevoked(ctx context.Context, jti string) (bool, error)
 	// Since lists at most limit entries after a position, in order.
 	Since(ctx context.Context, position int64, limit int) ([]Entry, error)
 	// Forget deletes at most limit entries whose Until has passed and reports
-	// how many.
+	// how many. Their positions are never given again.
 	Forget(ctx context.Context, now time.Time, limit int) (int, error)
 }

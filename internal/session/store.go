@@ -35,22 +35,27 @@ type Store interface {
 	Now(ctx context.Context) (time.Time, error)
 	// Load reads one session with the standing of its owner and client and the
 	// store's time, in one read from the primary. ErrNotFound when there is none.
+	// A client that is not registered counts as stopped, a parent that was
+	// purged as ended.
 	Load(ctx context.Context, s id.Session) (Loaded, error)
 	// Replace writes c.Next over the row whose version is c.Next.Version-1 and
 	// records c.Entries in the same transaction. ErrChanged when the row's
-	// version is another.
+	// version is another or the row is gone. ID, User, Client and Parent never
+	// change.
 	Replace(ctx context.Context, c Change) error
 	// ByInstall finds the session that is not marked ended of one install of
 	// one user at one client; ErrNotFound when there is none.
 	ByInstall(ctx context.Context, u id.User, c id.Client, install [16]byte) (Loaded, error)
 	// Open writes a new session and, in the same transaction, the changes in
 	// o.Replaces. ErrChanged when one of those rows changed, when another
-	// session of the same install stands meanwhile, or when the user's epoch is
-	// past o.Session.Epoch; then nothing was written.
+	// session of the same install stands meanwhile, when the user's epoch is
+	// past o.Session.Epoch or the user is gone, or when the id is in use; then
+	// nothing was written.
 	Open(ctx context.Context, o Opening) error
 	// EndAll raises the user's epoch by one, which ends every session of the
-	// user except e.Except (whose epoch moves along), and records one entry.
-	// It returns the new epoch.
+	// user except e.Except, and records one entry. The epoch of e.Except moves
+	// along, and its version with it, unless it was behind already. It returns
+	// the new epoch, or ErrNotFound for an unknown user.
 	EndAll(ctx context.Context, e Everywhere) (epoch uint32, err error)
 	// OfUser lists the sessions of one user that are not marked ended, newest
 	// first, at most limit.

@@ -58,7 +58,9 @@ type Store interface {
 	ByID(ctx context.Context, u id.User) (User, error)
 	// Create writes a new account; ErrTaken when a name is in use.
 	Create(ctx context.Context, u User) error
-	// Replace writes c.Next over version c.Next.Version-1.
+	// Replace writes c.Next over version c.Next.Version-1. ErrChanged when the
+	// version or the epoch is another or the account is gone, ErrTaken when a
+	// name is in use.
 	Replace(ctx context.Context, c Change) error
 	// List gives accounts in order of id after the given one, at most limit.
 	List(ctx context.Context, after id.User, limit int) ([]User, error)
