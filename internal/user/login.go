@@ -46,6 +46,13 @@ type Candidate struct {
 // nobody has is slowed down like any other. It is never shown to anybody.
 func (c Candidate) Key() string { return c.key }
 
+// ID is the account's id, the zero id where there is no account.
+func (c Candidate) ID() id.User { return c.user.ID }
+
+// ID is whose account it would be, zero when there is none. Look at it only in
+// ways that cost the same for the zero id, and answer the same.
+func (c Candidate) ID() id.User { return c.user.ID }
+
 // Find looks up who goes by a user name or e-mail address, in any spelling. It
 // is no error that nobody does. Errors are *fault.Error of kind Unavailable.
 func (d *Directory) Find(ctx context.Context, login string) (Candidate, error) {
