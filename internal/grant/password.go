@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
@@ -27,7 +28,7 @@ func (is *Issuer) password(ctx context.Context, c client.Client, r Request) (ear
 	if err != nil {
 		return earned{}, err
 	}
-	u, err := is.prove(ctx, r)
+	u, err := is.prove(ctx, c, r)
 	if err != nil {
 		return earned{}, err
 	}
@@ -42,23 +43,32 @@ func (is *Issuer) password(ctx context.Context, c client.Client, r Request) (ear
 }
 
 // prove checks user name and password under the attempt limits. They slow down
-// who guesses; a refresh never passes here, so nobody is signed out by them.
-func (is *Issuer) prove(ctx context.Context, r Request) (user.User, error) {
+// who guesses; a refresh never passes here, so nobody is signed out by them, and
+// an install that is signed in has a budget of its own, so that nobody is kept
+// out of the phone in his hand by guesses made elsewhere.
+func (is *Issuer) prove(ctx context.Context, c client.Client, r Request) (user.User, error) {
 	who, err := is.Users.Find(ctx, r.Username)
 	if err != nil {
 		return user.User{}, err
 	}
-	try := limit.Attempt{Account: who.Key(), From: r.From}
-	err = is.Attempts.Take(is.Now(), try)
+	try := limit.Try{Account: who.Key(), Address: r.From}
+	if r.Device.InstallID != "" {
+		// The same look is made for an account that does not exist, at the same cost.
+		_, err := is.Sessions.Store.ByInstall(ctx, who.ID(), c.ID, session.InstallDigest(r.Device.InstallID))
+		switch {
+		case err == nil:
+			try.Install = r.Device.InstallID
+		case !errors.Is(err, session.ErrNotFound):
+			return user.User{}, fault.Down(err)
+		}
+	}
+	err = is.Attempts.Begin(ctx, is.Now(), try)
 	if err != nil {
 		return user.User{}, err
 	}
 	u, err := is.Users.Prove(ctx, who, r.Password)
-	switch {
-	case err == nil:
-		is.Attempts.Succeeded(try)
-	case !fault.Is(err, fault.InvalidGrant): // busy or unavailable: no password was checked
-		is.Attempts.Undone(try)
+	if !fault.Is(err, fault.InvalidGrant) { // right, or never looked at
+		_ = is.Attempts.Return(ctx, is.Now(), try) // an attempt too many counted heals with time
 	}
 	return u, err
 }

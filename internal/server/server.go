@@ -122,9 +122,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	}
 	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed,
 		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
-		Attempts: limit.New(limit.Options{
-			Account: limit.Budget{Attempts: c.AttemptsPerAccount, Window: c.AttemptsWindow},
-			Address: limit.Budget{Attempts: c.AttemptsPerAddress, Window: c.AttemptsWindow}}), Limits: c.Limits(), Now: p.Now}
+		Attempts: limit.NewAttempts(attempts(c)), Limits: c.Limits(), Now: p.Now}
 	s.mount(p.Dev)
 	return s, nil
 }
@@ -179,6 +177,14 @@ func (s *Server) mount(dev *Dev) {
 		Apply: func(ctx context.Context, file string, text []byte) (any, error) { return s.Apply(ctx, file, text) }}
 	operators.Mount(a)
 	s.admin = s.front(a, http.NotFound)
+}
+
+// attempts spreads each budget of the settings over their window.
+func attempts(c Config) limit.Policy {
+	p := limit.Defaults()
+	p.Account = limit.Rate{Burst: c.AttemptsPerAccount, Every: c.AttemptsWindow / time.Duration(c.AttemptsPerAccount)}
+	p.Address = limit.Rate{Burst: c.AttemptsPerAddress, Every: c.AttemptsWindow / time.Duration(c.AttemptsPerAddress)}
+	return p
 }
 
 // Handler answers what the world asks.
