@@ -46,9 +46,6 @@ type Candidate struct {
 // nobody has is slowed down like any other. It is never shown to anybody.
 func (c Candidate) Key() string { return c.key }
 
-// ID is the account's id, the zero id where there is no account.
-func (c Candidate) ID() id.User { return c.user.ID }
-
 // ID is whose account it would be, zero when there is none. Look at it only in
 // ways that cost the same for the zero id, and answer the same.
 func (c Candidate) ID() id.User { return c.user.ID }
