@@ -323,7 +323,6 @@ func (j *JWKS) look(f *flight, pause time.Duration) {
 	next, news := prior.after(answer, err, number, now)
 	switch {
 	case news:
-		clear(j.misses) // one of them may be a new key
 		j.coolTill = time.Time{}
 	case f.asked:
 		j.coolTill = now.Add(j.config.CoolDown)

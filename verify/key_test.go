@@ -78,6 +78,10 @@ func TestKeyDocument(t *testing.T) {
 	y := es.jwk()["y"].(string)
 	otherY := string(append([]byte{y[0] ^ 1}, y[1:]...))
 
+	point, _ := es.private.Public().(*ecdsa.PublicKey).Bytes()
+	shifted := change(es, "x", b64(point[1:34])) // the same point, cut one byte later
+	shifted["y"] = b64(point[34:])
+
 	// Each of these is left out; the good key beside it stays.
 	for name, j := range map[string]map[string]any{
 		"no kid": change(es, "kid", nil), "empty kid": change(es, "kid", ""), "kid is a number": change(es, "kid", 1), "no alg": change(es, "alg", nil),
@@ -85,7 +89,7 @@ func TestKeyDocument(t *testing.T) {
 		"alg ES384 on P-256": change(es, "alg", "ES384"), "for encryption": change(es, "use", "enc"), "key_ops sign": change(es, "key_ops", []string{"sign"}),
 		"key_ops a string": change(es, "key_ops", "verify"), "crv P-384": change(es, "crv", "P-384"), "no crv": change(es, "crv", nil), "no y": change(es, "y", nil),
 		"off the curve": change(es, "y", otherY), "point zero": {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "z", "x": b64(make([]byte, 32)), "y": b64(make([]byte, 32))},
-		"short x": change(es, "x", b64(make([]byte, 31))), "long x": change(es, "x", b64(make([]byte, 33))), "padded x": change(es, "x", es.jwk()["x"].(string)+"="),
+		"x takes a byte of y": shifted, "short x": change(es, "x", b64(make([]byte, 31))), "long x": change(es, "x", b64(make([]byte, 33))), "padded x": change(es, "x", es.jwk()["x"].(string)+"="),
 		"oct": {"kty": "oct", "alg": "HS256", "kid": "o", "k": "AAAA"}, "unknown kty": {"kty": "AKP", "alg": "ML-DSA-44", "kid": "m", "pub": "AAAA"}, "no kty": change(es, "kty", nil),
 		"kty in lower case": change(es, "kty", "ec"), "RSA 1024": change(rs, "n", b64(rsaKey().N.Bytes()[:128])), "RSA leading zero": change(rs, "n", b64(append([]byte{0}, rsaKey().N.Bytes()...))),
 		"RSA exponent 1": change(rs, "e", b64([]byte{1})), "RSA exponent huge": change(rs, "e", b64([]byte{1, 0, 0, 0, 1})), "RSA no exponent": change(rs, "e", nil), "RSA no modulus": change(rs, "n", nil),

@@ -1,13 +1,17 @@
 package verify
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"go/build"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // The memo never holds more than it was made for, whatever is put in.
@@ -74,6 +78,15 @@ func TestMemoInParallel(t *testing.T) {
 	wg.Wait()
 }
 
+func TestScopeIsAWord(t *testing.T) {
+	c := Claims{Scope: " read  write "}
+	for scope, want := range map[string]bool{"read": true, "write": true, "": false, " ": false, "rea": false, "read  write": false} {
+		if c.HasScope(scope) != want {
+			t.Errorf("HasScope(%q) is %v", scope, !want)
+		}
+	}
+}
+
 // Headers learned from the issuer's own tokens stay bounded, too.
 func TestKnownHeadersAreBounded(t *testing.T) {
 	v, err := New(Config{Issuer: "i", Audience: "a", Keys: &KeySet{}})
@@ -85,6 +98,80 @@ func TestKnownHeadersAreBounded(t *testing.T) {
 		if n := len(*v.known.Load()); n > maxKnownHeaders {
 			t.Fatalf("%d headers known", n)
 		}
+	}
+}
+
+// refuseAll is a Revocations that ended everything.
+type refuseAll struct{}
+
+func (refuseAll) Refuse(*Claims, time.Time) error { return &Error{Kind: Revoked} }
+
+// Strangers leave nothing behind: a header is remembered only after a good
+// signature, a token only if it was accepted.
+func TestOnlyAcceptedTokensAreRemembered(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := NewKey("k", "Ed25519", public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := NewKeySet(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	token := func(header string) string {
+		signed := encode([]byte(header)) + "." +
+			encode([]byte(`{"iss":"i","aud":"a","sub":"s","client_id":"c","jti":"j","iat":1000,"exp":2000}`))
+		return signed + "." + encode(ed25519.Sign(private, []byte(signed)))
+	}
+	good := token(`{"alg":"Ed25519","kid":"k","typ":"at+jwt"}`)
+	stranger := token(`{"alg":"Ed25519","kid":"k","typ":"at+jwt","x":1}`)
+	stranger = stranger[:len(stranger)-86] + good[len(good)-86:] // another token's signature
+
+	for _, c := range []struct {
+		name             string
+		token            string
+		now              int64
+		revocations      Revocations
+		headers, entries int
+	}{
+		{"accepted", good, 1500, nil, 1, 1},
+		{"bad signature", stranger, 1500, nil, 0, 0},
+		{"expired", good, 3000, nil, 1, 0},
+		{"revoked", good, 1500, refuseAll{}, 1, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v, err := New(Config{Issuer: "i", Audience: "a", Keys: keys, Memo: 16, Revocations: c.revocations})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = v.Verify(t.Context(), c.token, time.Unix(c.now, 0))
+			if (err == nil) != (c.entries == 1) {
+				t.Errorf("error %v", err)
+			}
+			entries := 0
+			for i := range v.memo.shards {
+				entries += len(v.memo.shards[i].entries)
+			}
+			if headers := len(*v.known.Load()); headers != c.headers || entries != c.entries {
+				t.Errorf("%d headers and %d tokens remembered; want %d and %d", headers, entries, c.headers, c.entries)
+			}
+		})
+	}
+
+	// A remembered token leaves when it is shown after its time.
+	v, err := New(Config{Issuer: "i", Audience: "a", Keys: keys, Memo: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, now := range []int64{1500, 3000} {
+		_, _ = v.Verify(t.Context(), good, time.Unix(now, 0)) // the outcome is checked above
+	}
+	if v.memo.recall(digestOf(good), keys) != nil {
+		t.Error("an expired token is still remembered")
 	}
 }
 

@@ -278,6 +278,7 @@ func attacksOnSignature(add adder, es *mint) {
 		"r=0 s=0": pair(nil, nil), "r=0 s=1": pair(nil, []byte{1}), "r=1 s=0": pair([]byte{1}, nil),
 		"r=n": pair(n.Bytes(), good[32:]), "s=n": pair(good[:32], n.Bytes()),
 		"DER": der, "63 bytes": good[:63], "65 bytes": append(slices.Clone(good), 0), "65 bytes, zero first": append([]byte{0}, good...),
+		"65 bytes, zero before s": append(append(slices.Clone(good[:32]), 0), good[32:]...),
 		"of another token": es.signature([]byte("x")),
 	} {
 		add("JOSE-11 RS04", name, signed+"."+b64(signature), verify.BadSignature)
@@ -322,10 +323,10 @@ func attacksOnSpelling(add adder, es *mint) {
 	add("JOSE-10", "2,000 brackets in the header", es.sign(`{"alg":"ES256","x":`+deep+`}`, `{}`), verify.Malformed)
 	add("JOSE-10", "100,000 brackets", es.sign(es.header(), strings.Repeat("[", 100_000)), verify.Malformed)
 	var many strings.Builder
-	for i := range 1000 {
+	for i := range 300 {
 		fmt.Fprintf(&many, `"%d":0,`, i)
 	}
-	add("JOSE-10", "1,000 members in the header", es.sign(`{`+many.String()+`"alg":"ES256"}`, `{}`), verify.Malformed)
+	add("JOSE-10", "300 members in the header", es.sign(`{`+many.String()+`"alg":"ES256"}`, `{}`), verify.Malformed)
 }
 
 const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

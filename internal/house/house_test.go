@@ -55,7 +55,7 @@ var rooms = map[string]room{
 		"the server wires rooms over store interfaces; only cmd knows which store"},
 	"internal/store/sqlite":    {[]string{"fault", "id", "secret", "session", "user", "client", "key", "feed"}, "a store keeps what the rooms describe and decides nothing"},
 	"internal/store/storetest": {[]string{"fault", "id", "secret", "session", "user", "client", "key", "feed", "token"}, "one exercise for every database"},
-	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "key", "client"}, "flags, exit codes, and the choice of a store"},
+	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "key", "user"}, "flags, exit codes, and the choice of a store"},
 }
 
 // clock lists the rooms that may read the clock: the shells. Everybody else

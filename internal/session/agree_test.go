@@ -115,7 +115,7 @@ func (d *duel) passTime(roll dice) {
 		for _, u := range d.s.Chain.Uses {
 			from = append(from, u.At)
 		}
-		w := []time.Duration{d.pol.Overlap, d.pol.Late, d.pol.Overlap + d.pol.Late, d.pol.Recovery, d.pol.Idle, d.pol.Idle / 100, d.pol.Absolute}
+		w := []time.Duration{d.pol.Overlap, d.pol.Late, d.pol.Overlap + d.pol.Late, 2*d.pol.Overlap + d.pol.Late, d.pol.Recovery, d.pol.Idle, d.pol.Idle / 100, d.pol.Absolute}
 		edge := from[roll(len(from))].Add(w[roll(len(w))]).Add(time.Duration(roll(3)-1) * ms)
 		if edge.After(d.now) {
 			d.now = edge

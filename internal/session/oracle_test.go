@@ -152,7 +152,7 @@ func (o *oracle) accept(w showing, live set, newest uint64) (string, fault.Reaso
 }
 
 func (o *oracle) recover(w showing, lastAt int64, newest uint64) (string, fault.Reason) {
-	old := w.now-lastAt > int64(w.late)+int64(w.overlap)
+	old := w.now-lastAt > int64(w.late)+2*int64(w.overlap)
 	o.add(event{what: wasRecovered, at: w.now, gives: newest + 1, voids: old})
 	return "recovered", ""
 }

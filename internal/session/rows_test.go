@@ -96,7 +96,7 @@ func TestRow5RepeatsForTheParent(t *testing.T) {
 }
 
 func TestRow6Recovers(t *testing.T) {
-	soon, edge := late+overlap, late+overlap+ms
+	soon, edge := late+2*overlap, late+2*overlap+ms
 	wide := chain(4, 4, used(2, 1, 3, 0))
 	early := chain(2, 3, used(1, 1, 1, 0)) // recovered once already
 	off := func(sc *scene) { sc.pol.Recovery = 0 }

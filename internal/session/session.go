@@ -331,21 +331,27 @@ func (s Session) rotated(p Generation, now time.Time) Session {
 }
 
 // recovered issues a new newest token because no answer to the last use was
-// ever shown. Answers younger than late + overlap may still arrive and stay
-// live; older ones are void.
+// ever shown. While an honest device may still hold one of those answers they
+// stay live; later they are void.
 func (s Session) recovered(pol Policy, now time.Time) Session {
 	c := s.Chain
 	c.Uses = append([]Use(nil), c.Uses...)
 	last := &c.Uses[len(c.Uses)-1]
 	c.Newest++
 	c.IssuedAt = now
-	if now.Sub(last.At) > pol.Late+pol.Overlap {
+	if now.Sub(last.At) > pol.unsettled() {
 		c.First = c.Newest
 	}
 	last.At = now
 	s.Chain, s.UsedAt = c, now
 	return s
 }
+
+// unsettled is how long after a use its parent can honestly come back although
+// an answer was stored: answers leave for one overlap (row 5), are awaited for
+// another, and a parallel call that sent the parent just before one was stored
+// is delivered late (docs/adr/0003-overlap-and-recovery-windows.md).
+func (p Policy) unsettled() time.Duration { return 2*p.Overlap + p.Late }
 
 func (c Chain) lastUse() (Use, bool) {
 	if len(c.Uses) == 0 {

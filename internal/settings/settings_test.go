@@ -142,6 +142,7 @@ func TestASyntaxErrorStopsThere(t *testing.T) {
 		{"open table", "[[clients", "f:1: not valid TOML: "},
 		{"bad escape", `listen = "\q"`, "f:1: not valid TOML: "},
 		{"huge number", "password_slots = 99999999999999999999", "f:1: not valid TOML: "},
+		{"huge fraction", "api_key = 9999e9999", "f:1: not valid TOML: a number or date that cannot be read"},
 		{"bad unicode", "listen = \"\xff\"", "f:1: not valid TOML: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -47,7 +47,7 @@ func ParseJWK(v Value) (kid string, key *PublicKey, err error) {
 	if j.private {
 		return "", nil, ErrJWKPrivate
 	}
-	if j.kid == "" || !Supported(j.alg) || j.use != "" && j.use != "sig" || j.hasKeyOps && !j.mayVerify() {
+	if j.kid == "" || j.alg == "" || j.use != "" && j.use != "sig" || j.hasKeyOps && !j.mayVerify() {
 		return "", nil, ErrIgnored
 	}
 	public, err := j.public()

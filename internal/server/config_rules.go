@@ -1,0 +1,267 @@
+package server
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"holdfast.example/internal/client"
+	"holdfast.example/internal/feed"
+	"holdfast.example/internal/key"
+	"holdfast.example/internal/settings"
+)
+
+// configRule is one line of the table: what a configuration is held to, and how.
+type configRule struct {
+	code, says string
+	check      func(*configCheck)
+}
+
+// ConfigRules lists the codes of the settings' rules for the reference.
+func ConfigRules() []settings.Rule {
+	var all []settings.Rule
+	for _, r := range configRules() {
+		all = append(all, settings.Rule{Code: r.code, Says: r.says})
+	}
+	return all
+}
+
+func configRules() []configRule {
+	return []configRule{
+		{"HF101", "An access token dies before the sign-in it comes from: access_lifetime and opaque_lifetime are shorter than the idle and absolute limits.", accessUnderSession},
+		{"HF102", "access_lifetime is at most 1h, opaque_lifetime at most 10h, both in whole seconds.", accessUnderCap},
+		{"HF103", "overlap is at most 10m and not longer than access_lifetime. Warning above 60s.", overlapUnderAccess},
+		{"HF104", "signing_algs holds asymmetric algorithms that are known here, each once.", knownAlgs},
+		{"HF105", "issuer is an https address (http on this machine) without user, query, fragment and final slash.", plainIssuer},
+		{"HF108", "key_rotation leaves time for jwks_max_age and for the longest access token.", rotationLeavesTime},
+		{"HF113", "Warning: behind a proxy, trusted_proxies names it.", proxiesNamed},
+		{"HF114", "In production the root secret is given, by exactly one of file and environment, and nobody but its owner can read the file.", rootGiven},
+		{"HF115", "A settings file with the database's password must not be readable by others.", nil},
+		{"HF117", "A setting with a closed list holds one of its words.", closedWords},
+		{"HF118", "A setting stays within its range.", ranges},
+		{"HF119", "Dev mode listens on this machine, unless issuer says under which address it is reached.", devStaysHome},
+		{"HF121", "Two settings do not contradict each other: drain_timeout and request_timeout, idle and absolute limits.", noContradiction},
+		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
+		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
+	}
+}
+
+// configCheck is a configuration under examination.
+type configCheck struct {
+	Config
+	code  string
+	found settings.Problems
+}
+
+func (c Config) check(file string) settings.Problems {
+	k := &configCheck{Config: c}
+	for _, r := range configRules() {
+		k.code = r.code
+		if r.check != nil {
+			r.check(k)
+		}
+	}
+	if p := c.mode(file); p != nil {
+		k.found = append(k.found, *p)
+	}
+	return k.found
+}
+
+func (c *configCheck) refuse(name, value, reason, mend string) {
+	c.found = append(c.found, settings.Problem{Code: c.code, At: c.Source(name), Key: name, Value: value, Reason: reason, Mend: mend})
+}
+
+// between refuses one setting because of another, and says where both stand. It
+// points at the one that somebody wrote.
+func (c *configCheck) between(name, other, reason, mend string) {
+	at, otherAt := c.Source(name), c.Source(other)
+	c.refuse(name, "", fmt.Sprintf("%s (%s at %s, %s at %s)", reason, name, at, other, otherAt), mend)
+	if at.Default() {
+		c.found[len(c.found)-1].At = otherAt
+	}
+}
+
+func (c *configCheck) warn() { c.found[len(c.found)-1].Warning = true }
+
+func say(d time.Duration) string { return settings.FormatDuration(d) }
+
+func accessUnderSession(c *configCheck) {
+	limits := []struct {
+		key  string
+		life time.Duration
+	}{{"idle_lifetime", c.IdleLifetime}, {"browser_idle_lifetime", c.BrowserIdleLifetime}, {"absolute_lifetime", c.AbsoluteLifetime}}
+	for _, a := range []struct {
+		key  string
+		life time.Duration
+	}{{"access_lifetime", c.AccessLifetime}, {"opaque_lifetime", c.OpaqueLifetime}} {
+		for _, l := range limits {
+			if l.life == 0 || a.life < l.life {
+				continue
+			}
+			// Opaque tokens are for clients that ask for them: with a default nobody
+			// chose, a short idle limit is worth a word, not a refusal.
+			c.between(a.key, l.key, fmt.Sprintf("%s (%s) is not shorter than %s (%s): an access token would outlive the sign-in it comes from",
+				a.key, say(a.life), l.key, say(l.life)), "lower "+a.key+" or raise "+l.key)
+			if a.key == "opaque_lifetime" && !c.places.Written(a.key) {
+				c.warn()
+			}
+		}
+	}
+}
+
+func accessUnderCap(c *configCheck) {
+	for _, a := range []struct {
+		key       string
+		life, cap time.Duration
+	}{{"access_lifetime", c.AccessLifetime, client.AccessCap}, {"opaque_lifetime", c.OpaqueLifetime, client.OpaqueCap}} {
+		switch {
+		case a.life > a.cap:
+			c.refuse(a.key, quoted(a.life), "the longest access token that may be issued here lives "+say(a.cap), "set "+say(a.cap)+" or less; refreshing costs an app one call")
+		case a.life < time.Second || a.life%time.Second != 0:
+			c.refuse(a.key, quoted(a.life), "the life of an access token is told in whole seconds (RFC 6749 section 5.1)", "set 1s or more")
+		}
+	}
+}
+
+func overlapUnderAccess(c *configCheck) {
+	switch {
+	case c.Overlap > client.OverlapCap:
+		c.refuse("overlap", quoted(c.Overlap), "a thief who replays inside the overlap is not seen, and "+say(client.OverlapCap)+" is the longest that may last", "60s is usual")
+	case c.Overlap > c.AccessLifetime:
+		c.between("overlap", "access_lifetime", fmt.Sprintf("overlap (%s) is longer than access_lifetime (%s), so that new access tokens come without a rotation", say(c.Overlap), say(c.AccessLifetime)),
+			"lower overlap; 60s is usual")
+		if !c.places.Written("overlap") {
+			c.warn()
+		}
+	case c.Overlap > client.OverlapUsual:
+		c.refuse("overlap", quoted(c.Overlap), "a thief who replays inside the overlap is not seen", "60s carries every lost answer of a phone")
+		c.warn()
+	}
+}
+
+func knownAlgs(c *configCheck) {
+	if len(c.SigningAlgs) == 0 {
+		c.refuse("signing_algs", "", "without an algorithm nothing can be signed", `write ["ES256", "RS256"]`)
+	}
+	for i, a := range c.SigningAlgs {
+		switch {
+		case strings.HasPrefix(a, "HS") || a == "none":
+			c.refuse("signing_algs", fmt.Sprintf("%.20q", a), "with a shared secret whoever can check a token can also make one", "use "+strings.Join(client.Algs, ", "))
+		case !slices.Contains(client.Algs, a):
+			c.refuse("signing_algs", fmt.Sprintf("%.20q", a), "this algorithm is not known here", "use "+strings.Join(client.Algs, ", "))
+		case slices.Contains(c.SigningAlgs[:i], a):
+			c.refuse("signing_algs", fmt.Sprintf("%q", a), "this algorithm stands there twice", "remove one")
+		}
+	}
+}
+
+func rotationLeavesTime(c *configCheck) {
+	least := c.JWKSMaxAge + client.AccessCap + feed.Skew
+	if c.KeyRotation > 0 && c.KeyRotation < least {
+		c.between("key_rotation", "jwks_max_age", fmt.Sprintf("key_rotation (%s) is shorter than %s: jwks_max_age (%s), the longest access token (%s) and the skew of clocks together",
+			say(c.KeyRotation), say(least), say(c.JWKSMaxAge), say(client.AccessCap)), "raise key_rotation; 90d is usual")
+	}
+}
+
+// restoreRoot is the mend of a root secret that cannot be used.
+const restoreRoot = "restore it from its backup; never make a new one for a database that has keys"
+
+func rootGiven(c *configCheck) {
+	file, env := c.RootSecretFile != "", !c.RootSecret.Empty()
+	switch {
+	case file && env:
+		c.between("root_secret_file", "root_secret", "the root secret is given twice", "keep one")
+	case file:
+		_, err := key.ReadRootFile(c.RootSecretFile)
+		if err != nil {
+			c.refuse("root_secret_file", fmt.Sprintf("%.80q", c.RootSecretFile), strings.TrimPrefix(err.Error(), "key: "), restoreRoot)
+		}
+	case env:
+		_, err := key.ParseRoot(c.RootSecret)
+		if err != nil {
+			c.refuse("root_secret", "", strings.TrimPrefix(err.Error(), "key: "), restoreRoot)
+		}
+	case !c.dev:
+		c.refuse("root_secret_file", "", "in production the root secret is kept apart from the data, and none is given",
+			"name its file, or set "+settings.Prefix+"ROOT_SECRET")
+	}
+}
+
+func closedWords(c *configCheck) {
+	for _, w := range []struct {
+		key, value string
+		allowed    []string
+	}{
+		{"durability", c.Durability, []string{"strict", "relaxed"}},
+		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
+		{"log_format", c.LogFormat, []string{"text", "json"}},
+	} {
+		if !slices.Contains(w.allowed, w.value) {
+			mend := "write one of " + strings.Join(w.allowed, ", ")
+			if s := settings.Suggest(w.value, w.allowed); s != "" {
+				mend = "did you mean " + s + "?"
+			}
+			c.refuse(w.key, fmt.Sprintf("%.40q", w.value), "this word is not known here", mend)
+		}
+	}
+}
+
+// ranges holds numbers and times to what makes sense; the bounds are wide enough
+// for tests and narrow enough to catch a missing or a doubled digit.
+func ranges(c *configCheck) {
+	for _, r := range []struct {
+		key                string
+		value, least, most time.Duration
+		zero               bool // 0 is "none" or "off"
+	}{
+		{"idle_lifetime", c.IdleLifetime, time.Second, forever, true},
+		{"browser_idle_lifetime", c.BrowserIdleLifetime, time.Second, forever, false},
+		{"absolute_lifetime", c.AbsoluteLifetime, time.Second, forever, true},
+		{"overlap", c.Overlap, time.Millisecond, forever, true},
+		{"late", c.Late, time.Millisecond, 24 * time.Hour, true},
+		{"recovery", max(0, time.Duration(c.Recovery)), time.Millisecond, forever, true},
+		{"ended_retention", c.EndedRetention, time.Second, forever, false},
+		{"key_rotation", c.KeyRotation, time.Second, forever, true},
+		{"jwks_max_age", c.JWKSMaxAge, time.Second, 24 * time.Hour, false},
+		{"request_timeout", c.RequestTimeout, time.Second, feed.Answer, false},
+		{"drain_timeout", c.DrainTimeout, time.Second, 10 * time.Minute, false},
+		{"attempts_window", c.AttemptsWindow, time.Second, 7 * 24 * time.Hour, false},
+	} {
+		if r.zero && r.value == 0 || r.value >= r.least && r.value <= r.most && r.value%time.Millisecond == 0 {
+			continue
+		}
+		c.refuse(r.key, quoted(r.value), "this time is outside its range", fmt.Sprintf("set %s to %s, in whole milliseconds", say(r.least), say(r.most)))
+	}
+	for _, r := range []struct {
+		key                string
+		value, least, most int
+	}{
+		{"password_slots", c.PasswordSlots, 0, 256}, {"password_queue", c.PasswordQueue, 0, 100_000},
+		{"attempts_per_account", c.AttemptsPerAccount, 1, 100_000}, {"attempts_per_address", c.AttemptsPerAddress, 1, 10_000_000},
+	} {
+		if r.value < r.least || r.value > r.most {
+			c.refuse(r.key, strconv.Itoa(r.value), "this number is outside its range", fmt.Sprintf("set %d to %d", r.least, r.most))
+		}
+	}
+}
+
+func noContradiction(c *configCheck) {
+	if c.DrainTimeout < c.RequestTimeout {
+		c.between("drain_timeout", "request_timeout", fmt.Sprintf("drain_timeout (%s) is shorter than request_timeout (%s), so that stopping cuts off requests", say(c.DrainTimeout), say(c.RequestTimeout)),
+			"raise drain_timeout")
+	}
+	if c.AbsoluteLifetime > 0 && (c.IdleLifetime > c.AbsoluteLifetime || c.IdleLifetime == 0) && c.places.Written("idle_lifetime") {
+		c.between("absolute_lifetime", "idle_lifetime", fmt.Sprintf("the idle limit (%s) is never reached before absolute_lifetime (%s)", say(c.IdleLifetime), say(c.AbsoluteLifetime)),
+			"make idle_lifetime the shorter one")
+		c.warn()
+	}
+	if c.IdleLifetime == 0 && c.AbsoluteLifetime == 0 {
+		c.between("idle_lifetime", "absolute_lifetime", "neither limit is set, so that a lost phone stays signed in for ever; public clients need one (RFC 9700 section 4.14)",
+			"set idle_lifetime, or one for each client")
+		c.warn()
+	}
+}
+
+func quoted(d time.Duration) string { return strconv.Quote(say(d)) }
