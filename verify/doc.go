@@ -48,7 +48,7 @@
 //
 // # What an answer means
 //
-// 401 invalid_token: this token will never be accepted here; the app should
+// 401 invalid_token: this token is of no use here; the app should
 // refresh. 403 insufficient_scope: it must ask for more. 401
 // insufficient_user_authentication: the user must sign in again. 503: this
 // service cannot tell at the moment (no keys yet, the issuer is away); the app

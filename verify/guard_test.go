@@ -428,6 +428,7 @@ func TestIssuers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var _ verify.Checker = s // so a Guard takes it
 		ofB := map[string]any{"iss": issuerB, "aud": "https://b.api.test"}
 		for _, c := range []struct {
 			name  string

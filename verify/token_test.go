@@ -279,7 +279,7 @@ func attacksOnSignature(add adder, es *mint) {
 		"r=n": pair(n.Bytes(), good[32:]), "s=n": pair(good[:32], n.Bytes()),
 		"DER": der, "63 bytes": good[:63], "65 bytes": append(slices.Clone(good), 0), "65 bytes, zero first": append([]byte{0}, good...),
 		"65 bytes, zero before s": append(append(slices.Clone(good[:32]), 0), good[32:]...),
-		"of another token": es.signature([]byte("x")),
+		"of another token":        es.signature([]byte("x")),
 	} {
 		add("JOSE-11 RS04", name, signed+"."+b64(signature), verify.BadSignature)
 	}
