@@ -53,6 +53,7 @@ var rooms = map[string]room{
 	"internal/server": {[]string{"fault", "id", "secret", "settings", "client", "user", "limit", "key", "feed", "session", "token",
 		"grant", "manifest", "door/oauth", "door/admin", "verify"},
 		"the server wires rooms over store interfaces; only cmd knows which store"},
+	"internal/server/refgen":   {[]string{"settings", "client", "manifest", "server"}, "a generator reads the tables of rules and writes one page"},
 	"internal/store/sqlite":    {[]string{"fault", "id", "secret", "session", "user", "client", "key", "feed"}, "a store keeps what the rooms describe and decides nothing"},
 	"internal/store/storetest": {[]string{"fault", "id", "secret", "session", "user", "client", "key", "feed", "token"}, "one exercise for every database"},
 	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "key", "user"}, "flags, exit codes, and the choice of a store"},

@@ -4,7 +4,7 @@
 //
 //	Read ──▶ every field known and of its type ──▶ every rule ──▶ Manifest
 //
-// It does not apply anything. Clients go to client.Registry.Apply; users and
+// It does not own what becomes of a declaration. Clients go to client.Registry.Apply; users and
 // upstreams are plain declarations here, and the wiring hands them to the rooms
 // that keep them.
 package manifest

@@ -10,7 +10,7 @@
 // A syntax error stops there, since everything after it would be a guess; all
 // other problems are collected, so that one run shows them all.
 //
-// It does not know what any setting means: the rules are those of the room that
+// It does not own what any setting means: the rules are those of the room that
 // declares the struct. Values of secrets never enter a Problem.
 package settings
 

@@ -1,6 +1,7 @@
-// Command refgen writes the reference of settings from the comments of
-// server.Config and from the tables of rules, so that neither can say something
-// else than the code. It runs by go generate in the folder of room server.
+// Command refgen owns the writing of the reference of settings, from the comments
+// of server.Config and from the tables of rules, so that the page cannot say
+// something else than the code. It runs by go generate in the folder of the room
+// server. It does not own a word of what it writes.
 package main
 
 import (
