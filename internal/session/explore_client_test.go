@@ -222,13 +222,21 @@ func (w realm) lose(n int) realm {
 // Invariant 2: one call at a time, requests delivered within late, doubled,
 // lost, the app killed, and a store that loses its last commits.
 func TestExploreSingleFlight(t *testing.T) {
-	device := custom{calls: 2, timeout: ticksOverlap, losses: 2}
-	explore(t, []realm{newRealm()}, exploration(3_000_000), func(w realm, tell found[realm]) { w.moves(device, tell) })
+	for _, losses := range []int{0, 2} {
+		t.Run(fmt.Sprintf("%d lost commits", losses), func(t *testing.T) {
+			device := custom{calls: 2, timeout: ticksOverlap, losses: losses}
+			explore(t, []realm{newRealm()}, exploration(60_000), func(w realm, tell found[realm]) { w.moves(device, tell) })
+		})
+	}
 }
 
-// Invariant 3: three calls at a time, a stored token that never goes backwards,
-// and a store that loses nothing.
+// Invariant 3: several calls at a time, a stored token that never goes
+// backwards, and a store that loses nothing.
 func TestExploreParallel(t *testing.T) {
-	device := custom{parallel: true, calls: 3, timeout: ticksOverlap}
-	explore(t, []realm{newRealm()}, exploration(3_000_000), func(w realm, tell found[realm]) { w.moves(device, tell) })
+	for calls := 2; calls <= 3; calls++ {
+		t.Run(fmt.Sprintf("%d calls", calls), func(t *testing.T) {
+			device := custom{parallel: true, calls: calls, timeout: ticksOverlap}
+			explore(t, []realm{newRealm()}, exploration(100_000), func(w realm, tell found[realm]) { w.moves(device, tell) })
+		})
+	}
 }

@@ -11,19 +11,19 @@ import (
 
 // The explorations walk every path of a small world, breadth first, so that the
 // first counterexample is a shortest one. Time passes in ticks; the windows keep
-// the order of the real ones (overlap < late < late + overlap < recovery).
+// the order of the real ones: overlap < late < late + 2 overlap < recovery.
 const (
 	tick = 20 * time.Second
 
-	ticksOverlap  = 2
-	ticksLate     = 4
-	ticksRecovery = 10
-	ticksIdle     = 10
+	ticksOverlap  = 1
+	ticksLate     = 2
+	ticksRecovery = 6
+	ticksIdle     = 6
 	// ageless is one tick older than any window asks about: older times are
 	// all the same.
 	ageless = ticksIdle + 1
 	// maxDistance bounds how far below the newest generation a world looks.
-	maxDistance = 6
+	maxDistance = 4
 	// noAge and noToken stand for what is not there.
 	noAge   = -1
 	noToken = 99
@@ -152,8 +152,8 @@ func exploration(normal int) int {
 	if testing.Short() {
 		return normal / 10
 	}
-	if long := worldDays(); long > 0 {
-		return 20 * normal
+	if worldDays() > 0 {
+		return 50 * normal
 	}
 	return normal
 }
@@ -165,7 +165,7 @@ func TestExploreAnyBearer(t *testing.T) {
 	for name, pol := range map[string]Policy{"balanced": small(), "short": short, "strict": small().Strict(), "none": {Idle: ticksIdle * tick},
 		"no recovery": {Rotate: true, Overlap: tick, Late: 2 * tick, Idle: ticksIdle * tick}} {
 		t.Run(name, func(t *testing.T) {
-			explore(t, []slim{fresh()}, exploration(30_000), func(w slim, tell found[slim]) {
+			explore(t, []slim{fresh()}, exploration(20_000), func(w slim, tell found[slim]) {
 				if w.first > maxDistance {
 					return
 				}
