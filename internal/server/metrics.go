@@ -11,6 +11,7 @@ import (
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/session"
+	"holdfast.example/internal/user"
 )
 
 // metrics are the figures on /metrics. Every label takes its values from a
@@ -87,4 +88,28 @@ func (m *metrics) session(e session.Event) {
 	if e.Ended != "" {
 		m.ended.WithLabelValues(string(e.Ended)).Inc()
 	}
+}
+
+// store adds the figures of the store's writer.
+func (m *metrics) store(figures func() StoreFigures) {
+	counter := func(name, help string, value func(StoreFigures) float64) {
+		m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help},
+			func() float64 { return value(figures()) }))
+	}
+	counter("holdfast_store_batches_total", "Transactions the writer tried.", func(f StoreFigures) float64 { return float64(f.Batches) })
+	counter("holdfast_store_failed_batches_total", "Transactions that failed as a whole.", func(f StoreFigures) float64 { return float64(f.Failed) })
+	counter("holdfast_store_operations_total", "Operations those transactions carried.", func(f StoreFigures) float64 { return float64(f.Operations) })
+	counter("holdfast_store_commit_seconds_total", "Time spent in commits: nearly all of it is the disk's.",
+		func(f StoreFigures) float64 { return f.CommitTime.Seconds() })
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_store_queue",
+		Help: "Operations that wait for the writer."}, func() float64 { return float64(figures().Queue) }))
+}
+
+// passwords adds the figures of the line before the password hash.
+func (m *metrics) passwords(h *user.Hasher) {
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "holdfast_password_hashes_total", Help: "Password hashes computed."},
+			func() float64 { return float64(h.Load().Done) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_password_waiting", Help: "Sign-ins that wait for a password hash."},
+			func() float64 { return float64(h.Load().Waiting) }))
 }

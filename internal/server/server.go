@@ -123,6 +123,10 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed,
 		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
 		Attempts: limit.NewAttempts(attempts(c)), Limits: c.Limits(), Now: p.Now}
+	s.metrics.passwords(s.hasher)
+	if p.Stores.Figures != nil {
+		s.metrics.store(p.Stores.Figures)
+	}
 	s.mount(p.Dev)
 	return s, nil
 }
