@@ -1,7 +1,7 @@
 // Package secret owns the type that passwords, tokens and keys travel in, so
 // that no log line, error or debug print can carry one by mistake.
 //
-// It does not encrypt and it does not wipe memory: it only makes sure that
+// It does not own encryption and does not wipe memory: it only makes sure that
 // whoever wants the value has to ask for it by name, with Reveal.
 package secret
 
