@@ -321,6 +321,24 @@ func TestBoundTokens(t *testing.T) {
 	})
 }
 
+// TestAnyAudience is the authorization server's own view: every audience, and
+// everything else as strict as ever.
+func TestAnyAudience(t *testing.T) {
+	m := newMint(t, "es-1", "ES256")
+	v, err := verify.New(verify.Config{Issuer: issuer, AnyAudience: true, Keys: keySet(t, m)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = v.Verify(t.Context(), m.token(claims(with("aud", "https://api.b"))), noon)
+	if err != nil {
+		t.Error(err)
+	}
+	_, err = v.Verify(t.Context(), m.token(claims(with("aud", nil))), noon)
+	wantKind(t, err, verify.Malformed)
+	_, err = v.Verify(t.Context(), m.token(claims(with("iss", "https://evil.test"))), noon)
+	wantKind(t, err, verify.WrongIssuer)
+}
+
 func TestOnRefusal(t *testing.T) {
 	var kinds []verify.Kind
 	g := newGate(t, verify.Need{Scope: "write"}, func(_ *verify.Config, gc *verify.GuardConfig) {
@@ -342,6 +360,7 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 	keys := keySet(t, m)
 	for name, config := range map[string]verify.Config{
 		"no issuer": {Audience: audience, Keys: keys}, "no audience": {Issuer: issuer, Keys: keys},
+		"an audience and any": {Issuer: issuer, Audience: audience, AnyAudience: true, Keys: keys},
 		"skew": {Issuer: issuer, Audience: audience, Keys: keys, Skew: 2 * time.Minute}, "memo": {Issuer: issuer, Audience: audience, Keys: keys, Memo: -1},
 		"plain http": {Issuer: "http://id.test", Audience: audience}, "no URL": {Issuer: "id", Audience: audience},
 	} {
