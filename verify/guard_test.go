@@ -361,7 +361,7 @@ func TestMistakesAreFoundAtStart(t *testing.T) {
 	for name, config := range map[string]verify.Config{
 		"no issuer": {Audience: audience, Keys: keys}, "no audience": {Issuer: issuer, Keys: keys},
 		"an audience and any": {Issuer: issuer, Audience: audience, AnyAudience: true, Keys: keys},
-		"skew": {Issuer: issuer, Audience: audience, Keys: keys, Skew: 2 * time.Minute}, "memo": {Issuer: issuer, Audience: audience, Keys: keys, Memo: -1},
+		"skew":                {Issuer: issuer, Audience: audience, Keys: keys, Skew: 2 * time.Minute}, "memo": {Issuer: issuer, Audience: audience, Keys: keys, Memo: -1},
 		"plain http": {Issuer: "http://id.test", Audience: audience}, "no URL": {Issuer: "id", Audience: audience},
 	} {
 		_, err := verify.New(config)
