@@ -42,9 +42,9 @@ type Config struct {
 
 	// Database is where accounts and sessions are kept: empty for an embedded
 	// database in the data directory, a path for one elsewhere, or a postgres://
-	// address. It may hold a password, so it is never printed, has no flag, and a
-	// file that holds it must not be readable by others.
-	Database secret.Text `toml:"database"`
+	// address. It may hold a password, so it is never printed; with a password in
+	// it, it may not be a flag, nor stand in a file that others can read.
+	Database secret.Text `toml:"database" flag:"checked"`
 
 	// RootSecretFile names the file with the root secret, the one key an operator
 	// must keep: all other keys are random and stored wrapped under it. Without
@@ -64,8 +64,8 @@ type Config struct {
 	AdminSocket string `toml:"admin_socket"`
 
 	// MetricsListen is the address for /metrics and profiles, on a listener of
-	// their own. Empty means none. Profiles show memory: let only your monitoring
-	// reach it.
+	// their own. Empty or "off" means none. Profiles show memory: let only your
+	// monitoring reach it.
 	MetricsListen string `toml:"metrics_listen"`
 
 	// TrustedProxies lists the networks whose X-Forwarded-For is believed, as

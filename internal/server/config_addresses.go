@@ -75,7 +75,7 @@ func devStaysHome(c *configCheck) {
 
 func listeners(c *configCheck) {
 	for _, l := range []struct{ key, addr string }{{"listen", c.Listen}, {"metrics_listen", c.MetricsListen}} {
-		if l.addr == "" && l.key == "metrics_listen" {
+		if l.key == "metrics_listen" && (l.addr == "" || l.addr == Off) {
 			continue
 		}
 		_, port, err := net.SplitHostPort(l.addr)

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -49,7 +48,7 @@ func Load(o LoadOptions) (Config, settings.Problems, error) {
 	// A setting that could not be read has its default by now, and a rule that
 	// compares it would only confuse: rules run on what was read.
 	if problems.Err() == nil {
-		problems = append(problems, c.check(o.File)...)
+		problems = append(problems, c.check()...)
 	}
 	errs, warnings := problems.Split()
 	if errs != nil {
@@ -99,21 +98,4 @@ func format(v any) string {
 		}
 		return fmt.Sprint(v)
 	}
-}
-
-// mode looks at the file's rights when it holds a secret.
-func (c Config) mode(file string) *settings.Problem {
-	if at := c.Source("database"); file == "" || at.File == "" || !strings.Contains(c.Database.Reveal(), "@") {
-		return nil
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil // it was read a moment ago
-	}
-	p := settings.SecretMode(file, info)
-	if p != nil {
-		p.At, p.Key, p.Value = c.Source("database"), "database", ""
-		p.Reason = "this file holds the password of the database, and " + p.Reason
-	}
-	return p
 }

@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,11 +40,12 @@ func configRules() []configRule {
 		{"HF108", "key_rotation leaves time for jwks_max_age and for the longest access token.", rotationLeavesTime},
 		{"HF113", "Warning: behind a proxy, trusted_proxies names it.", proxiesNamed},
 		{"HF114", "In production the root secret is given, by exactly one of file and environment, and nobody but its owner can read the file.", rootGiven},
-		{"HF115", "A settings file with the database's password must not be readable by others.", nil},
+		{"HF115", "A settings file with the database's password must not be readable by others.", privatePassword},
 		{"HF117", "A setting with a closed list holds one of its words.", closedWords},
 		{"HF118", "A setting stays within its range.", ranges},
 		{"HF119", "Dev mode listens on this machine, unless issuer says under which address it is reached.", devStaysHome},
 		{"HF121", "Two settings do not contradict each other: drain_timeout and request_timeout, idle and absolute limits.", noContradiction},
+		{"HF122", "The database's password is not on the command line.", noPasswordFlag},
 		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
 		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
 	}
@@ -55,16 +58,11 @@ type configCheck struct {
 	found settings.Problems
 }
 
-func (c Config) check(file string) settings.Problems {
+func (c Config) check() settings.Problems {
 	k := &configCheck{Config: c}
 	for _, r := range configRules() {
 		k.code = r.code
-		if r.check != nil {
-			r.check(k)
-		}
-	}
-	if p := c.mode(file); p != nil {
-		k.found = append(k.found, *p)
+		r.check(k)
 	}
 	return k.found
 }
@@ -262,6 +260,38 @@ func noContradiction(c *configCheck) {
 			"set idle_lifetime, or one for each client")
 		c.warn()
 	}
+}
+
+// privatePassword looks at the rights of the file the database's password stands in.
+func privatePassword(c *configCheck) {
+	at := c.Source("database")
+	if at.Line == 0 || !hasPassword(c.Database.Reveal()) {
+		return
+	}
+	info, err := os.Stat(at.File)
+	if err != nil {
+		return // it was read a moment ago
+	}
+	if p := settings.SecretMode(at.File, info); p != nil {
+		c.refuse("database", "", "this file holds the password of the database, and "+p.Reason, p.Mend)
+	}
+}
+
+func noPasswordFlag(c *configCheck) {
+	if c.Source("database").Flag != "" && hasPassword(c.Database.Reveal()) {
+		c.refuse("database", "", "a password on the command line can be read by every user of this machine", "set "+settings.Prefix+"DATABASE or use a file")
+	}
+}
+
+// hasPassword reports whether the address of a database has a password in it,
+// in any of the ways they are written.
+func hasPassword(database string) bool {
+	u, err := url.Parse(database)
+	if err != nil {
+		return strings.Contains(database, "@") // not readable, so it is better taken for one
+	}
+	_, set := u.User.Password()
+	return set || strings.Contains(strings.ToLower(database), "password=")
 }
 
 func quoted(d time.Duration) string { return strconv.Quote(say(d)) }

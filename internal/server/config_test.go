@@ -152,6 +152,7 @@ func TestConfigRules(t *testing.T) {
 		{"port alone", base + "listen = \"8420\"", `listen = "8420": this is no address to listen on`},
 		{"address as URL", base + "listen = \"http://127.0.0.1:8420\"", `this is no address to listen on`},
 		{"one port for two", base + "metrics_listen = \"127.0.0.1:8420\"", `metrics and profiles would be open to everybody`},
+		{"metrics off", base + "metrics_listen = \"off\"", ""},
 		{"no data", base + "data = \" \"", `data: the server needs a directory`},
 		{"unknown key", base + "refesh_lifetime = \"1d\"", `h.toml:3: refesh_lifetime: no setting has this name`},
 		{"unknown key, near", base + "idle_lifetme = \"1d\"", `did you mean idle_lifetime? [HF110]`},
@@ -204,6 +205,14 @@ func TestASettingsFileWithAPasswordIsPrivate(t *testing.T) {
 	}
 	if _, ok := c.SQLite(); ok {
 		t.Error("a postgres address is taken for a path")
+	}
+	_, _, err = server.Load(server.LoadOptions{File: path, Flags: map[string]string{"database": "/var/lib/h.db"}})
+	if err != nil {
+		t.Errorf("a path as a flag: %v", err)
+	}
+	_, _, err = server.Load(server.LoadOptions{File: path, Flags: map[string]string{"database": "postgres://h:swordfish@db/h"}})
+	if err == nil || !strings.Contains(err.Error(), "--database: database: a password on the command line") || strings.Contains(err.Error(), "swordfish") {
+		t.Errorf("a password as a flag: %v", err)
 	}
 	_ = os.Chmod(path, 0o644)
 	_, _, err = server.Load(server.LoadOptions{File: path})
@@ -259,7 +268,7 @@ func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
 func TestEveryConfigRuleIsTested(t *testing.T) {
-	if n := len(server.ConfigRules()); n != 15 {
+	if n := len(server.ConfigRules()); n != 16 {
 		t.Errorf("%d rules; add the new one to the tables of this file", n)
 	}
 }

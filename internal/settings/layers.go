@@ -18,8 +18,10 @@ type Field struct {
 	// Go is the name of the struct's field.
 	Go   string
 	Type reflect.Type
-	// Secret: never shown, never a flag. EnvOnly: not in the file either.
+	// Secret: never shown, and never a flag unless the tag flag:"checked" says
+	// that the room itself refuses a secret there. EnvOnly: not in the file either.
 	Secret, EnvOnly bool
+	checked         bool
 	index           int
 }
 
@@ -28,7 +30,7 @@ func (f Field) Env() string { return Prefix + strings.ToUpper(f.Name) }
 
 // Flag is the setting's flag: its key with dashes. Secrets have none.
 func (f Field) Flag() string {
-	if f.Secret {
+	if f.Secret && !f.checked {
 		return ""
 	}
 	return strings.ReplaceAll(f.Name, "_", "-")
@@ -53,7 +55,7 @@ func fieldsOf(t reflect.Type) fieldList {
 			continue
 		}
 		all = append(all, Field{Name: name, Go: f.Name, Type: f.Type, Secret: isSecret(f.Type),
-			EnvOnly: f.Tag.Get("source") == "env", index: f.Index[0]})
+			EnvOnly: f.Tag.Get("source") == "env", checked: f.Tag.Get("flag") == "checked", index: f.Index[0]})
 	}
 	return all
 }
@@ -131,7 +133,7 @@ func (o *overlay) flags(flags map[string]string) {
 		case i < 0:
 			o.problems = append(o.problems, Problem{Code: CodeUnknownKey, At: from, Reason: "no setting has this flag",
 				Mend: didYouMean(name, o.fields.names(), "see the reference of settings")})
-		case o.fields[i].Secret:
+		case o.fields[i].Flag() == "":
 			o.problems = append(o.problems, Problem{Code: CodeSecretFlag, At: from,
 				Reason: "a secret on the command line can be read by every user of this machine", Mend: "set " + o.fields[i].Env() + " or use a file"})
 		default:
