@@ -26,10 +26,20 @@ type Bearer struct {
 	User id.User
 }
 
-// Bearer checks an access token of this server against the record and the
-// session behind it, so it obeys every end at once. The error is InvalidToken
-// with the reason, or Unavailable.
+// Bearer checks an access token that was shown to an API of this server itself:
+// it must be meant for us (RFC 9068 section 4), and it obeys every end at once.
+// The error is InvalidToken with the reason, or Unavailable.
 func (is *Issuer) Bearer(ctx context.Context, t secret.Text) (Bearer, error) {
+	b, err := is.active(ctx, t)
+	if err == nil && !slices.Contains(b.Access.Audience, is.Minter.Issuer) {
+		return Bearer{}, fault.New(fault.InvalidToken, "the access token is for another API")
+	}
+	return b, err
+}
+
+// active checks an access token for whatever audience against the record and
+// the session behind it.
+func (is *Issuer) active(ctx context.Context, t secret.Text) (Bearer, error) {
 	now, err := is.Sessions.Store.Now(ctx)
 	if err != nil {
 		return Bearer{}, fault.Down(err)
@@ -102,7 +112,7 @@ func (is *Issuer) Introspect(ctx context.Context, caller Credential, t secret.Te
 	if c.Type != client.Confidential {
 		return Introspection{}, fault.New(fault.InvalidClient, "introspection is for confidential clients")
 	}
-	b, err := is.Bearer(ctx, t)
+	b, err := is.active(ctx, t)
 	if err == nil && !maySee(c, b.Access) {
 		return Introspection{}, nil
 	}
