@@ -79,7 +79,10 @@ func (r *reader) client(i int, e clientEntry) client.Declared {
 		r.refuse(codeSecret, path+"secret", "", "a confidential client needs a secret, and none is given", "add secret_file or secret_env, or secret for trying things out")
 	}
 	for _, p := range client.Check(d, r.Server) {
-		r.problems = append(r.problems, r.placed(path, p))
+		whole, _, _ := strings.Cut(p.Field, "[")
+		if !r.doubted[path+p.Field] && !r.doubted[path+whole] && !r.doubted[path+p.Other] {
+			r.problems = append(r.problems, r.placed(path, p))
+		}
 	}
 	return d
 }

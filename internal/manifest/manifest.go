@@ -145,11 +145,15 @@ type reader struct {
 	file     file
 	places   settings.Places
 	problems settings.Problems
+	// doubted are fields whose values are not what somebody meant; a rule about
+	// one of them would only confuse.
+	doubted map[string]bool
 }
 
 func newReader(doc *settings.Document, dir string, o Options) *reader {
 	r := &reader{Options: o, dir: dir}
 	r.places, r.problems = doc.Decode(&r.file)
+	r.doubted = r.problems.Doubted()
 	return r
 }
 
@@ -175,6 +179,9 @@ func (r *reader) finish() (Manifest, settings.Problems, error) {
 
 // refuse notes a problem of a field, or of a whole entry when the path names one.
 func (r *reader) refuse(code, path, value, reason, mend string) {
+	if r.doubted[path] {
+		return
+	}
 	_, key, _ := strings.Cut(path, ".")
 	key, _, _ = strings.Cut(key, "[")
 	r.problems = append(r.problems, settings.Problem{Code: code, At: r.places.At(path), Key: key, Value: value, Reason: reason, Mend: mend})

@@ -7,12 +7,16 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"holdfast.example/internal/settings"
 )
 
 // This file holds the rules of settings that name an address.
 
 func plainIssuer(c *configCheck) {
-	refuse := func(reason, mend string) { c.refuse("issuer", fmt.Sprintf("%.200q", c.Issuer), reason, mend) }
+	refuse := func(reason, mend string) *settings.Problem {
+		return c.refuse("issuer", fmt.Sprintf("%.200q", c.Issuer), reason, mend)
+	}
 	if !c.places.Written("issuer") {
 		host, _, err := net.SplitHostPort(c.Listen)
 		if err == nil && !onMachine(host) && !c.dev { // in dev mode the rule about listen says more
@@ -36,10 +40,8 @@ func plainIssuer(c *configCheck) {
 	case u.Scheme != "https" && u.Scheme != "http":
 		refuse("an issuer is https", `write "https://id.example.com"`)
 	case u.Scheme == "http" && !home:
-		refuse("over plain http everybody on the way can take passwords and tokens", "use https, and let a proxy end it")
-		if c.dev { // an emulator or a phone in the same network
-			c.warn()
-		}
+		p := refuse("over plain http everybody on the way can take passwords and tokens", "use https, and let a proxy end it")
+		p.Warning = c.dev // an emulator or a phone in the same network
 	}
 }
 
@@ -51,9 +53,8 @@ func onMachine(host string) bool {
 
 func proxiesNamed(c *configCheck) {
 	if strings.HasPrefix(c.Issuer, "https://") && len(c.TrustedProxies) == 0 && !c.dev {
-		c.refuse("trusted_proxies", "", "the issuer is https, so a proxy stands in front; without its address all visitors count as one", `name it: trusted_proxies = ["127.0.0.1/32"]`)
-		c.warn()
-		c.found[len(c.found)-1].At = c.Source("issuer")
+		p := c.refuse("trusted_proxies", "", "the issuer is https, so a proxy stands in front; without its address all visitors count as one", `name it: trusted_proxies = ["127.0.0.1/32"]`)
+		p.Warning, p.At = true, c.Source("issuer")
 	}
 }
 

@@ -45,11 +45,7 @@ func Load(o LoadOptions) (Config, settings.Problems, error) {
 	if c.Issuer == "" {
 		c.Issuer = "http://" + c.Listen
 	}
-	// A setting that could not be read has its default by now, and a rule that
-	// compares it would only confuse: rules run on what was read.
-	if problems.Err() == nil {
-		problems = append(problems, c.check()...)
-	}
+	problems = append(problems, c.check(problems.Doubted())...)
 	errs, warnings := problems.Split()
 	if errs != nil {
 		return Config{}, warnings, errs

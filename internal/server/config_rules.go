@@ -54,12 +54,15 @@ func configRules() []configRule {
 // configCheck is a configuration under examination.
 type configCheck struct {
 	Config
-	code  string
-	found settings.Problems
+	code string
+	// doubted are settings whose values are not what somebody meant; a rule about
+	// one of them would only confuse.
+	doubted map[string]bool
+	found   settings.Problems
 }
 
-func (c Config) check() settings.Problems {
-	k := &configCheck{Config: c}
+func (c Config) check(doubted map[string]bool) settings.Problems {
+	k := &configCheck{Config: c, doubted: doubted}
 	for _, r := range configRules() {
 		k.code = r.code
 		r.check(k)
@@ -67,21 +70,28 @@ func (c Config) check() settings.Problems {
 	return k.found
 }
 
-func (c *configCheck) refuse(name, value, reason, mend string) {
+// refuse notes a problem and gives it back to be changed.
+func (c *configCheck) refuse(name, value, reason, mend string) *settings.Problem {
+	if c.doubted[name] {
+		return new(settings.Problem)
+	}
 	c.found = append(c.found, settings.Problem{Code: c.code, At: c.Source(name), Key: name, Value: value, Reason: reason, Mend: mend})
+	return &c.found[len(c.found)-1]
 }
 
 // between refuses one setting because of another, and says where both stand. It
 // points at the one that somebody wrote.
-func (c *configCheck) between(name, other, reason, mend string) {
-	at, otherAt := c.Source(name), c.Source(other)
-	c.refuse(name, "", fmt.Sprintf("%s (%s at %s, %s at %s)", reason, name, at, other, otherAt), mend)
-	if at.Default() {
-		c.found[len(c.found)-1].At = otherAt
+func (c *configCheck) between(name, other, reason, mend string) *settings.Problem {
+	if c.doubted[other] {
+		return new(settings.Problem)
 	}
+	at, otherAt := c.Source(name), c.Source(other)
+	p := c.refuse(name, "", fmt.Sprintf("%s (%s at %s, %s at %s)", reason, name, at, other, otherAt), mend)
+	if at.Default() {
+		p.At = otherAt
+	}
+	return p
 }
-
-func (c *configCheck) warn() { c.found[len(c.found)-1].Warning = true }
 
 func say(d time.Duration) string { return settings.FormatDuration(d) }
 
@@ -100,11 +110,9 @@ func accessUnderSession(c *configCheck) {
 			}
 			// Opaque tokens are for clients that ask for them: with a default nobody
 			// chose, a short idle limit is worth a word, not a refusal.
-			c.between(a.key, l.key, fmt.Sprintf("%s (%s) is not shorter than %s (%s): an access token would outlive the sign-in it comes from",
+			p := c.between(a.key, l.key, fmt.Sprintf("%s (%s) is not shorter than %s (%s): an access token would outlive the sign-in it comes from",
 				a.key, say(a.life), l.key, say(l.life)), "lower "+a.key+" or raise "+l.key)
-			if a.key == "opaque_lifetime" && !c.places.Written(a.key) {
-				c.warn()
-			}
+			p.Warning = a.key == "opaque_lifetime" && !c.places.Written(a.key)
 		}
 	}
 }
@@ -128,14 +136,11 @@ func overlapUnderAccess(c *configCheck) {
 	case c.Overlap > client.OverlapCap:
 		c.refuse("overlap", quoted(c.Overlap), "a thief who replays inside the overlap is not seen, and "+say(client.OverlapCap)+" is the longest that may last", "60s is usual")
 	case c.Overlap > c.AccessLifetime:
-		c.between("overlap", "access_lifetime", fmt.Sprintf("overlap (%s) is longer than access_lifetime (%s), so that new access tokens come without a rotation", say(c.Overlap), say(c.AccessLifetime)),
+		p := c.between("overlap", "access_lifetime", fmt.Sprintf("overlap (%s) is longer than access_lifetime (%s), so that new access tokens come without a rotation", say(c.Overlap), say(c.AccessLifetime)),
 			"lower overlap; 60s is usual")
-		if !c.places.Written("overlap") {
-			c.warn()
-		}
+		p.Warning = !c.places.Written("overlap")
 	case c.Overlap > client.OverlapUsual:
-		c.refuse("overlap", quoted(c.Overlap), "a thief who replays inside the overlap is not seen", "60s carries every lost answer of a phone")
-		c.warn()
+		c.refuse("overlap", quoted(c.Overlap), "a thief who replays inside the overlap is not seen", "60s carries every lost answer of a phone").Warning = true
 	}
 }
 
@@ -252,13 +257,11 @@ func noContradiction(c *configCheck) {
 	}
 	if c.AbsoluteLifetime > 0 && (c.IdleLifetime > c.AbsoluteLifetime || c.IdleLifetime == 0) && c.places.Written("idle_lifetime") {
 		c.between("absolute_lifetime", "idle_lifetime", fmt.Sprintf("the idle limit (%s) is never reached before absolute_lifetime (%s)", say(c.IdleLifetime), say(c.AbsoluteLifetime)),
-			"make idle_lifetime the shorter one")
-		c.warn()
+			"make idle_lifetime the shorter one").Warning = true
 	}
 	if c.IdleLifetime == 0 && c.AbsoluteLifetime == 0 {
 		c.between("idle_lifetime", "absolute_lifetime", "neither limit is set, so that a lost phone stays signed in for ever; public clients need one (RFC 9700 section 4.14)",
-			"set idle_lifetime, or one for each client")
-		c.warn()
+			"set idle_lifetime, or one for each client").Warning = true
 	}
 }
 

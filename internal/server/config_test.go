@@ -239,6 +239,18 @@ func TestASyntaxErrorIsTheOnlyOne(t *testing.T) {
 	}
 }
 
+func TestAllProblemsAreCollected(t *testing.T) {
+	_, _, err := server.Load(server.LoadOptions{File: file(t, "issur = \"https://id.example.com\"\nlisten = \":8420\"\ndurability = \"maybe\"\naccess_lifetime = 900\nkey_rotation = \"1m\"")})
+	var codes []string
+	for _, p := range err.(settings.Problems) {
+		codes = append(codes, p.Code)
+	}
+	// The issuer is missing only because its name is misspelt: once is enough.
+	if got := strings.Join(codes, " "); got != "HF110 HF116 HF108 HF117" {
+		t.Errorf("%s\n%v", got, err)
+	}
+}
+
 func TestAnUnreadableSettingLeadsToNoOther(t *testing.T) {
 	_, _, err := server.Load(server.LoadOptions{File: file(t, "access_lifetime = \"soon\"\nidle_lifetime = \"10m\"")})
 	if problems, ok := err.(settings.Problems); !ok || len(problems) != 1 || problems[0].Code != settings.CodeValue {

@@ -61,9 +61,9 @@ func (r *reading) table(t *table, into reflect.Value, prefix string) {
 		f, known := fields.find(name)
 		switch {
 		case !known:
-			r.unknown(name, v, fields)
+			r.unknown(name, prefix, v, fields)
 		case f.EnvOnly:
-			r.problems = append(r.problems, Problem{Code: CodeSecretFlag, At: r.at(v.line), Key: name,
+			r.problems = append(r.problems, Problem{Code: CodeSecretFlag, At: r.at(v.line), Key: name, Doubt: prefix + name,
 				Reason: "this secret may not stand in the file", Mend: "put it into a file of its own and name that with " + name + "_file, or into the environment"})
 		default:
 			r.value(v, into.Field(f.index), name, prefix+name)
@@ -73,13 +73,17 @@ func (r *reading) table(t *table, into reflect.Value, prefix string) {
 
 // unknown reports a key that nobody reads. Its value is not shown: it may be a
 // misspelt secret.
-func (r *reading) unknown(name string, v *value, fields fieldList) {
+func (r *reading) unknown(name, prefix string, v *value, fields fieldList) {
 	otherwise := "remove it; the known ones are " + strings.Join(fields.names(), ", ")
 	if v.kind == inside {
 		otherwise = "settings stand at the top of the file, without a [section]"
 	}
-	r.problems = append(r.problems, Problem{Code: CodeUnknownKey, At: r.at(v.line), Key: shorten(name),
-		Reason: "no setting has this name", Mend: didYouMean(name, fields.names(), otherwise)})
+	p := Problem{Code: CodeUnknownKey, At: r.at(v.line), Key: shorten(name),
+		Reason: "no setting has this name", Mend: didYouMean(name, fields.names(), otherwise)}
+	if meant := Suggest(name, fields.names()); meant != "" {
+		p.Doubt = prefix + meant
+	}
+	r.problems = append(r.problems, p)
 }
 
 // value decodes one value into a field and notes its place.
@@ -95,7 +99,7 @@ func (r *reading) value(v *value, into reflect.Value, key, path string) {
 		r.elements(v, into, key, path)
 	case isList(t):
 		if v.kind != list {
-			r.wrong(v, t, key, "wants "+wants(t)+", has "+string(v.kind))
+			r.wrong(v, t, key, path, "wants "+wants(t)+", has "+string(v.kind))
 			return
 		}
 		all := reflect.MakeSlice(t, len(v.list), len(v.list))
@@ -104,11 +108,11 @@ func (r *reading) value(v *value, into reflect.Value, key, path string) {
 		}
 		into.Set(all)
 	case v.kind != kindOf(t):
-		r.wrong(v, t, key, "wants "+wants(t)+", has "+string(v.kind))
+		r.wrong(v, t, key, path, "wants "+wants(t)+", has "+string(v.kind))
 	default:
 		err := setText(into, v.text)
 		if err != nil {
-			r.wrong(v, t, key, err.Error())
+			r.wrong(v, t, key, path, err.Error())
 		}
 	}
 }
@@ -122,7 +126,7 @@ func (r *reading) elements(v *value, into reflect.Value, key, path string) {
 		}
 	}
 	if v.kind != tables && (v.kind != list || len(all) != len(v.list)) {
-		r.problems = append(r.problems, Problem{Code: CodeValue, At: r.at(v.line), Key: key,
+		r.problems = append(r.problems, Problem{Code: CodeValue, At: r.at(v.line), Key: key, Doubt: path,
 			Reason: "wants one table for each entry, has " + string(v.kind), Mend: "begin each entry with [[" + key + "]]"})
 		return
 	}
@@ -135,8 +139,8 @@ func (r *reading) elements(v *value, into reflect.Value, key, path string) {
 	into.Set(elems)
 }
 
-func (r *reading) wrong(v *value, t reflect.Type, key, reason string) {
-	p := Problem{Code: CodeValue, At: r.at(v.line), Key: key, Reason: reason, Mend: "write " + wants(t)}
+func (r *reading) wrong(v *value, t reflect.Type, key, path, reason string) {
+	p := Problem{Code: CodeValue, At: r.at(v.line), Key: key, Doubt: path, Reason: reason, Mend: "write " + wants(t)}
 	if !isSecret(t) {
 		p.Value = v.show()
 	}

@@ -131,10 +131,10 @@ func (o *overlay) flags(flags map[string]string) {
 		i := slices.IndexFunc(o.fields, func(f Field) bool { return strings.ReplaceAll(f.Name, "_", "-") == name })
 		switch {
 		case i < 0:
-			o.problems = append(o.problems, Problem{Code: CodeUnknownKey, At: from, Reason: "no setting has this flag",
+			o.problems = append(o.problems, Problem{Code: CodeUnknownKey, At: from, Doubt: Suggest(name, o.fields.names()), Reason: "no setting has this flag",
 				Mend: didYouMean(name, o.fields.names(), "see the reference of settings")})
 		case o.fields[i].Flag() == "":
-			o.problems = append(o.problems, Problem{Code: CodeSecretFlag, At: from,
+			o.problems = append(o.problems, Problem{Code: CodeSecretFlag, At: from, Doubt: o.fields[i].Name,
 				Reason: "a secret on the command line can be read by every user of this machine", Mend: "set " + o.fields[i].Env() + " or use a file"})
 		default:
 			o.set(o.fields[i], flags[name], from)
@@ -163,7 +163,7 @@ func (o *overlay) set(f Field, text string, from Source) {
 		}
 		err := setText(to, part)
 		if err != nil {
-			p := Problem{Code: CodeValue, At: from, Key: f.Name, Reason: err.Error(), Mend: "write " + wants(f.Type)}
+			p := Problem{Code: CodeValue, At: from, Key: f.Name, Doubt: f.Name, Reason: err.Error(), Mend: "write " + wants(f.Type)}
 			if !f.Secret {
 				p.Value = shorten(part)
 			}

@@ -61,6 +61,10 @@ type Problem struct {
 	// would repeat a secret or there is none.
 	Key   string `json:"key,omitempty"`
 	Value string `json:"value,omitempty"`
+	// Doubt is the path of a setting that does not have the value somebody meant
+	// it to have: one that could not be read, or the one that a misspelt key was
+	// probably meant to be. What a rule then finds about it is not worth telling.
+	Doubt string `json:"-"`
 	// Reason says what is wrong, Mend what to write instead.
 	Reason string `json:"reason"`
 	Mend   string `json:"mend,omitempty"`
@@ -118,6 +122,17 @@ func (ps Problems) Split() (errs, warnings Problems) {
 		}
 	}
 	return errs, warnings
+}
+
+// Doubted are the paths of settings whose values are not what somebody meant.
+func (ps Problems) Doubted() map[string]bool {
+	all := map[string]bool{}
+	for _, p := range ps {
+		if p.Doubt != "" {
+			all[p.Doubt] = true
+		}
+	}
+	return all
 }
 
 // Err is nil when there are only warnings, else the errors as one error.

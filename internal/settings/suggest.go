@@ -3,15 +3,16 @@ package settings
 import "strings"
 
 // Suggest finds the known name that was most likely meant by an unknown one, or
-// "". A name within a third of its length in slips of the hand is close enough;
-// a further one would be a guess that sends people the wrong way.
+// "". A name within a third of its length in slips of the hand is close enough,
+// and within three of them; a further one would be a guess that sends people the
+// wrong way.
 func Suggest(unknown string, known []string) string {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(s), "-", "_")) }
 	u := plain(unknown)
 	if len(u) > maxSuggest {
 		return ""
 	}
-	best, least := "", len(u)/3+1
+	best, least := "", min(len(u)/3+1, maxSlips)
 	for _, k := range known {
 		if d := slips(u, plain(k)); d <= least && (best == "" || d < least) {
 			best, least = k, d
@@ -19,6 +20,10 @@ func Suggest(unknown string, known []string) string {
 	}
 	return best
 }
+
+// maxSlips is how many slips of the hand one name can have. Long names share long
+// endings, so more would make them all alike.
+const maxSlips = 3
 
 // maxSuggest bounds the names that are compared, in bytes: the comparison costs
 // the product of both lengths.
