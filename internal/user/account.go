@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
@@ -39,6 +40,7 @@ func (d *Directory) change(ctx context.Context, who id.User, decide func(User) (
 			c.Next.Epoch = was.Epoch + 1
 			c.EntryLife = d.EntryLife
 		}
+		c.Audit = []audit.Event{told(ctx, was, c)}
 		err = d.Store.Replace(ctx, c)
 		if !errors.Is(err, ErrChanged) {
 			return c.Next, outside(err)

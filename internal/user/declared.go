@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
@@ -50,7 +51,10 @@ func (d *Directory) Create(ctx context.Context, want Declared) (User, error) {
 	}
 	u.CreatedAt = d.Now().UTC()
 	u.UpdatedAt, u.Version = u.CreatedAt, 1
-	err = outside(d.Store.Create(ctx, u))
+	created := audit.New(ctx, audit.UserCreated, u.CreatedAt)
+	created.User = u.ID
+	created.Details = map[string]string{"username": u.Username}
+	err = outside(d.Store.Create(ctx, u, []audit.Event{created}))
 	if err != nil {
 		return User{}, err
 	}

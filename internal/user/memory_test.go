@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
@@ -68,11 +69,14 @@ func (m *memory) ByID(_ context.Context, who id.User) (User, error) {
 	return u, nil
 }
 
-func (m *memory) Create(_ context.Context, u User) error {
+func (m *memory) Create(_ context.Context, u User, events []audit.Event) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := m.failing("Create"); err != nil {
 		return err
+	}
+	if len(events) != 1 || events[0].Name != audit.UserCreated || events[0].User != u.ID {
+		m.t.Errorf("Create came with the account %+v", events)
 	}
 	if u.Version != 1 || u.CreatedAt.IsZero() || u.ID.IsZero() {
 		m.t.Errorf("Create got %+v", u)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 )
@@ -56,8 +57,9 @@ type Store interface {
 	ByLogin(ctx context.Context, canonical string) (User, error)
 	// ByID finds an account by its id.
 	ByID(ctx context.Context, u id.User) (User, error)
-	// Create writes a new account; ErrTaken when a name is in use.
-	Create(ctx context.Context, u User) error
+	// Create writes a new account and its account of events; ErrTaken when a name
+	// is in use.
+	Create(ctx context.Context, u User, events []audit.Event) error
 	// Replace writes c.Next over version c.Next.Version-1. ErrChanged when the
 	// version or the epoch is another or the account is gone, ErrTaken when a
 	// name is in use.
@@ -76,4 +78,6 @@ type Change struct {
 	ExceptSID string
 	// EntryLife is how long followers must remember the entry.
 	EntryLife time.Duration
+	// Audit is written in the same transaction.
+	Audit []audit.Event
 }
