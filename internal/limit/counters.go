@@ -116,26 +116,23 @@ func (m *Memory) Len() (n int) {
 func (m *Memory) shard(key Key) *shard { return &m.shards[key[0]%shards] }
 
 // forgetOne makes room. Of a random sample it drops every budget that is whole
-// again, which loses nothing, and if there was none the one that will be whole
+// again, which loses nothing, and in any case the one that will be whole
 // soonest. So somebody who floods the memory with fresh names makes it forget
 // those names, not the account that was tried most.
 func (s *shard) forgetOne(now time.Time) {
 	var soonest Key
 	var at time.Time
-	seen, dropped := 0, 0
+	seen := 0
 	for k, full := range s.full { // starts at a random place
 		if seen++; seen > sample {
 			break
 		}
-		if !full.After(now) {
-			delete(s.full, k)
-			dropped++
-		}
 		if seen == 1 || full.Before(at) {
 			soonest, at = k, full
 		}
+		if !full.After(now) {
+			delete(s.full, k)
+		}
 	}
-	if dropped == 0 {
-		delete(s.full, soonest)
-	}
+	delete(s.full, soonest)
 }
