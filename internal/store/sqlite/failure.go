@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	moderncsqlite "modernc.org/sqlite"
 	"modernc.org/sqlite/lib"
 
 	"holdfast.example/internal/fault"
@@ -43,10 +42,16 @@ func unread(cause error) error { return fault.Down(cause) }
 func primary(err error) int { return extended(err) & 0xff }
 
 func extended(err error) int {
-	if e, ok := errors.AsType[*moderncsqlite.Error](err); ok {
+	if e, ok := errors.AsType[coded](err); ok {
 		return e.Code()
 	}
 	return 0
+}
+
+// coded is what the driver's errors are.
+type coded interface {
+	error
+	Code() int
 }
 
 // failsAll reports whether an error is the database's or the disk's, which fails

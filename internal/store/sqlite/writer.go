@@ -25,6 +25,8 @@ type writer struct {
 	// conn is nil after a failure that may have left it in an unknown state.
 	// Only the goroutine touches it.
 	conn *conn
+	// queueWait and commitWait are QueueWait and CommitWait, shorter in tests.
+	queueWait, commitWait time.Duration
 	// hook, set by tests before the first write, is asked at each point of a
 	// batch and may make it fail there.
 	hook func(point) error
@@ -60,7 +62,10 @@ const (
 )
 
 func newWriter(d dialer, now func() time.Time) *writer {
-	w := &writer{dial: d, now: now, queue: make(chan *op, QueueDepth), closing: make(chan struct{}), stopped: make(chan struct{})}
+	w := &writer{
+		dial: d, now: now, queueWait: QueueWait, commitWait: CommitWait,
+		queue: make(chan *op, QueueDepth), closing: make(chan struct{}), stopped: make(chan struct{}),
+	}
 	go w.run()
 	return w
 }
@@ -74,7 +79,7 @@ func (w *writer) write(ctx context.Context, do func(*conn) error) error {
 		return gone(ctx)
 	}
 	o := &op{ctx: ctx, do: do, done: make(chan error, 1)}
-	timer := time.NewTimer(QueueWait)
+	timer := time.NewTimer(w.queueWait)
 	defer timer.Stop()
 	select {
 	case w.queue <- o:
@@ -106,7 +111,7 @@ func (w *writer) write(ctx context.Context, do func(*conn) error) error {
 	if o.state.CompareAndSwap(waiting, left) {
 		return busy("the server has more to write than it can; repeat the request in a moment")
 	}
-	timer.Reset(CommitWait) // it has begun: wait for the disk a little longer
+	timer.Reset(w.commitWait) // it has begun: wait for the disk a little longer
 	select {
 	case err := <-o.done:
 		return err
