@@ -1,0 +1,81 @@
+// Command floor is the least that a token endpoint can be, to measure ours
+// against in the same run:
+//
+//	floor sign -listen ADDR           a form in, one ES256 signature, JSON out
+//	floor row  -listen ADDR -db FILE  the same, after one durable row update
+//	floor hash -d 3s                  argon2id on every core: hashes a second
+//
+// It answers the password and refresh_token grants at /oauth2/token and keeps
+// nothing but the counters of `row`: no client is checked, no token is known.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+func main() {
+	err := errors.New("usage: floor sign|row|hash [flags]")
+	if len(os.Args) > 1 {
+		err = run(os.Args[1], os.Args[2:])
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "floor:", err)
+		os.Exit(1)
+	}
+}
+
+func run(verb string, args []string) error {
+	fs := flag.NewFlagSet(verb, flag.ContinueOnError)
+	listen := fs.String("listen", "127.0.0.1:8430", "address to listen on")
+	file := fs.String("db", "", "database file of row")
+	rows := fs.Int("rows", 128, "rows that row updates")
+	length := fs.Duration("d", 3*time.Second, "how long hash counts")
+	cores := fs.Int("cores", runtime.NumCPU(), "how many hashes at once")
+	err := fs.Parse(args)
+	if err != nil {
+		return err
+	}
+	switch verb {
+	case "sign":
+		return serve(*listen, nil)
+	case "row":
+		w, err := openWriter(*file, *rows)
+		if err != nil {
+			return err
+		}
+		return errors.Join(serve(*listen, w), w.close())
+	case "hash":
+		fmt.Printf("%.2f\n", hashes(*length, *cores))
+		return nil
+	}
+	return fmt.Errorf("there is no %q", verb)
+}
+
+func serve(listen string, w *writer) error {
+	h, err := newHandler("http://"+listen, w)
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /oauth2/token", h)
+	s := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	failed := make(chan error, 1)
+	go func() { failed <- s.ListenAndServe() }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+		return s.Close()
+	}
+}
