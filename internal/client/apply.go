@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
 )
@@ -21,10 +23,6 @@ const MaxDeclared = 10000
 // Report says what an Apply did, by client id in the order of declaring.
 type Report struct {
 	Created, Updated, Unchanged []id.Client
-	// Stopped are those of Updated that were disabled now. Their sessions are
-	// refused from here on; the caller tells the followers of revocations, who
-	// would otherwise believe the access tokens until they expire.
-	Stopped []id.Client
 	// Warnings are what is doubtful in what was applied.
 	Warnings []Problem
 }
@@ -113,9 +111,6 @@ func (r *Registry) applyOne(ctx context.Context, known map[id.Client]Client, d D
 		report.Unchanged = append(report.Unchanged, d.ID)
 	default:
 		report.Updated = append(report.Updated, d.ID)
-		if is.Disabled && !was.Disabled {
-			report.Stopped = append(report.Stopped, d.ID)
-		}
 	}
 	return nil
 }
@@ -148,7 +143,7 @@ func (r *Registry) change(ctx context.Context, known map[id.Client]Client, which
 			return was, was, nil
 		}
 		is.Version = was.Version + 1
-		err = r.Store.Put(ctx, is)
+		err = r.Store.Put(ctx, Change{Next: is, Along: r.along(ctx, was, is)})
 		if err == nil {
 			return was, is, nil
 		}
@@ -181,8 +176,9 @@ func (r *Registry) standing(ctx context.Context, which id.Client, next func(Clie
 	return r.reloaded(ctx)
 }
 
-// Disable stops a client: it is refused everywhere, and so are its sessions. The
-// caller tells the followers of revocations. Disabling twice is no error.
+// Disable stops a client: it is refused everywhere, and so are its sessions;
+// followers of revocations hear of it in the same transaction. Disabling twice is
+// no error.
 func (r *Registry) Disable(ctx context.Context, which id.Client) error {
 	return r.standing(ctx, which, func(c Client) (Client, error) { c.Disabled = true; return c, nil })
 }
@@ -212,9 +208,13 @@ func (r *Registry) RotateSecret(ctx context.Context, which id.Client) (secret.Te
 	return fresh, nil
 }
 
-// Delete removes a client for good. The caller tells the followers.
+// Delete removes a client for good. Its sessions are refused, and followers of
+// revocations hear of it in the same transaction.
 func (r *Registry) Delete(ctx context.Context, which id.Client) error {
-	err := r.Store.Delete(ctx, which)
+	now := r.Now()
+	e := audit.New(ctx, audit.ClientDeleted, now)
+	e.Client, e.Object = which, string(which)
+	err := r.Store.Delete(ctx, which, Along{Entries: []feed.Entry{r.stopped(which, now)}, Audit: []audit.Event{e}})
 	if errors.Is(err, ErrNotFound) {
 		return fault.New(fault.NotFound, "no such client")
 	}

@@ -5,11 +5,14 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
 )
@@ -83,15 +86,20 @@ func TestApplyChecksAllBeforeItWritesAny(t *testing.T) {
 }
 
 func TestApplyLeavesAStoppedClientToTheOperator(t *testing.T) {
-	r := open(t, newTable())
+	s := newTable()
+	r := open(t, s)
 	apply(t, r, phone())
 	if err := r.Disable(t.Context(), "phone"); err != nil {
 		t.Fatal(err)
 	}
+	stopped := []feed.Entry{{Kind: feed.Client, Key: "phone", Reason: fault.ClientStopped, At: opened, Until: opened.Add(time.Hour)}}
+	if !reflect.DeepEqual(s.last.Entries, stopped) || s.last.Audit[0].Name != audit.ClientDisabled {
+		t.Errorf("disabling came with %+v", s.last)
+	}
 	renamed := phone()
 	renamed.Name = "Renamed"
 	report := apply(t, r, renamed)
-	if c, _ := r.Get("phone"); !c.Disabled || c.Name != "Renamed" || report.Stopped != nil {
+	if c, _ := r.Get("phone"); !c.Disabled || c.Name != "Renamed" || s.last.Entries != nil || s.last.Audit[0].Name != audit.ClientUpdated {
 		t.Errorf("%+v %+v", c, report)
 	}
 	no, yes := false, true
@@ -101,10 +109,10 @@ func TestApplyLeavesAStoppedClientToTheOperator(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	renamed.Stopped = &yes
-	if report := apply(t, r, renamed); !reflect.DeepEqual(report.Stopped, []id.Client{"phone"}) {
-		t.Errorf("%+v", report)
+	if report := apply(t, r, renamed); !reflect.DeepEqual(s.last.Entries, stopped) {
+		t.Errorf("%+v %+v", report, s.last)
 	}
-	if report := apply(t, r, renamed); report.Stopped != nil || len(report.Unchanged) != 1 {
+	if report := apply(t, r, renamed); len(report.Unchanged) != 1 {
 		t.Errorf("%+v", report)
 	}
 }

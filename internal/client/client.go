@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"holdfast.example/internal/audit"
+	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
 )
 
@@ -151,9 +153,22 @@ type Store interface {
 	All(ctx context.Context) ([]Client, error)
 	// Revision changes whenever any client changed.
 	Revision(ctx context.Context) (uint64, error)
-	// Put writes a client whose stored version is c.Version-1 (0 for a new one).
-	// ErrChanged otherwise.
-	Put(ctx context.Context, c Client) error
+	// Put writes c.Next, whose stored version is c.Next.Version-1 (0 for a new
+	// one), and what comes along in the same transaction. ErrChanged otherwise.
+	Put(ctx context.Context, c Change) error
 	// Delete removes a client; ErrNotFound when there is none.
-	Delete(ctx context.Context, c id.Client) error
+	Delete(ctx context.Context, which id.Client, along Along) error
+}
+
+// Change is one replacement of a client.
+type Change struct {
+	Next Client
+	Along
+}
+
+// Along is what a change writes besides the client, in its transaction: what
+// followers of revocations must hear, and the account of who did it.
+type Along struct {
+	Entries []feed.Entry
+	Audit   []audit.Event
 }

@@ -27,6 +27,11 @@ type Registry struct {
 	// Server is what registrations are held to by Apply and Problems; with the
 	// zero Server those are the standard settings.
 	Server Server
+	// Now is the time that changes are recorded at.
+	Now func() time.Time
+	// EntryLife is how long followers of revocations must remember that a client
+	// was stopped (feed.Life).
+	EntryLife time.Duration
 
 	// loading lets one goroutine at a time replace the set, so that an older one
 	// never covers a newer.

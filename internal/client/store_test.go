@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/id"
@@ -13,6 +14,7 @@ import (
 
 // table is a client.Store in memory, with a hook that runs before a Put.
 type table struct {
+	last     client.Along // what came with the last Put
 	mu       sync.Mutex
 	rows     map[id.Client]client.Client
 	revision uint64
@@ -41,7 +43,8 @@ func (s *table) Revision(context.Context) (uint64, error) {
 	return s.revision, nil
 }
 
-func (s *table) Put(_ context.Context, c client.Client) error {
+func (s *table) Put(_ context.Context, ch client.Change) error {
+	c := ch.Next
 	if s.before != nil {
 		if err := s.before(s, c); err != nil {
 			return err
@@ -53,6 +56,7 @@ func (s *table) Put(_ context.Context, c client.Client) error {
 		return client.ErrChanged
 	}
 	s.write(c)
+	s.last = ch.Along
 	return nil
 }
 
@@ -66,7 +70,7 @@ func (s *table) write(c client.Client) {
 	s.puts++
 }
 
-func (s *table) Delete(_ context.Context, which id.Client) error {
+func (s *table) Delete(_ context.Context, which id.Client, _ client.Along) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.rows[which]; !ok {
@@ -77,12 +81,16 @@ func (s *table) Delete(_ context.Context, which id.Client) error {
 	return nil
 }
 
+// opened is when the tests' registries record their changes.
+var opened = time.Date(2026, 11, 22, 8, 0, 0, 0, time.UTC)
+
 func open(t *testing.T, s client.Store) *client.Registry {
 	t.Helper()
 	r, err := client.OpenRegistry(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Now, r.EntryLife = func() time.Time { return opened }, time.Hour
 	return r
 }
 
@@ -92,5 +100,6 @@ func apply(t *testing.T, r *client.Registry, declared ...client.Declared) client
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Now, r.EntryLife = time.Now, time.Hour
 	return report
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 )
 
@@ -57,9 +58,9 @@ type Entry struct {
 // Store keeps the record. Entries that belong to a change are written by the
 // store of that change; Record is for what changes nothing else.
 type Store interface {
-	// Record writes one entry durably. Recording the same kind and key again is
+	// Record writes one entry and its account durably. Recording the same kind and key again is
 	// no error; an entry that says no more than a recorded one is left out.
-	Record(ctx context.Context, e Entry) error
+	Record(ctx context.Context, e Entry, events []audit.Event) error
 	// TokenRevoked reports whether one access token (jti) was revoked.
 	TokenRevoked(ctx context.Context, jti string) (bool, error)
 	// Since lists at most limit entries after a position, in order.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
@@ -173,8 +174,11 @@ func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) 
 	if err != nil || a.Client != c.ID {
 		return nil
 	}
+	e := audit.New(ctx, audit.TokenRevoked, now)
+	e.Client, e.SID, e.Object = c.ID, a.SID, a.ID
+	e.User, _ = id.ParseUser(a.Subject) // zero for a client's own token
 	err = is.Revoked.Record(ctx, feed.Entry{Kind: feed.Token, Key: a.ID, Reason: fault.SignedOut, At: now,
-		Until: a.Expires.Add(feed.Skew)})
+		Until: a.Expires.Add(feed.Skew)}, []audit.Event{e})
 	if err != nil {
 		return fault.Down(err)
 	}

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"holdfast.example/internal/fault"
-	"holdfast.example/internal/feed"
-	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
 	"holdfast.example/internal/session"
 )
@@ -101,38 +99,6 @@ func (is *Issuer) Standing(l session.Loaded) (fault.Reason, time.Time) {
 		return why, l.Session.CreatedAt.Add(pol.Absolute)
 	}
 	return why, l.Standing.EpochAt
-}
-
-// StopClient disables a client: its sessions are refused and its access tokens
-// are dead for everybody who asks or follows.
-func (is *Issuer) StopClient(ctx context.Context, c id.Client) error {
-	err := is.Clients.Disable(ctx, c)
-	if err != nil {
-		return err
-	}
-	return is.ClientStopped(ctx, c)
-}
-
-// ClientStopped records for followers that a client was disabled or deleted.
-func (is *Issuer) ClientStopped(ctx context.Context, c id.Client) error {
-	return is.record(ctx, feed.Client, string(c), fault.ClientStopped)
-}
-
-// KeyDropped records for followers that nothing signed by a key counts any more.
-func (is *Issuer) KeyDropped(ctx context.Context, kid string) error {
-	return is.record(ctx, feed.Key, kid, fault.KeyCompromise)
-}
-
-// record writes one entry of the record that stands for itself.
-func (is *Issuer) record(ctx context.Context, kind feed.Kind, which string, why fault.Reason) error {
-	now, err := is.Sessions.Store.Now(ctx)
-	if err == nil {
-		err = is.Revoked.Record(ctx, feed.Entry{Kind: kind, Key: which, Reason: why, At: now, Until: now.Add(is.Sessions.EntryLife)})
-	}
-	if err != nil {
-		return fault.Down(err)
-	}
-	return nil
 }
 
 // when writes a time for people; the zero time is "".

@@ -1,6 +1,7 @@
 package key
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -8,7 +9,9 @@ import (
 	"strconv"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/feed"
 )
 
 // maxRetries is how often a change is decided again because another node
@@ -20,6 +23,8 @@ type draft struct {
 	rows  []Row
 	under wrapper
 	now   time.Time
+	// entries are what followers of revocations must hear of it.
+	entries []feed.Entry
 }
 
 // Rotate makes the next key of a line current, retires the current one and
@@ -39,7 +44,7 @@ func (r *Ring) RotateNow(ctx context.Context, p Purpose, alg string, now time.Ti
 func (r *Ring) rotate(ctx context.Context, l line, now time.Time, force bool) error {
 	return r.change(ctx, func(base *snapshot) (draft, error) {
 		rows, err := rotate(base.rows(), l, now, r.opt.published(), force)
-		return draft{rows, base.under, now}, err
+		return draft{rows: rows, under: base.under, now: now}, err
 	})
 }
 
@@ -60,7 +65,7 @@ func (r *Ring) Tick(ctx context.Context, now time.Time) error {
 			}
 			rows = turned
 		}
-		return draft{rows, base.under, now}, nil
+		return draft{rows: rows, under: base.under, now: now}, nil
 	})
 }
 
@@ -81,7 +86,11 @@ func (r *Ring) Drop(ctx context.Context, ref string) (Info, error) {
 			return draft{}, fault.New(fault.NotFound, "there is no key of this kid or id; it may have been dropped already")
 		}
 		gone = infoOf(rows[i])
-		return draft{drop(rows, i, now), base.under, now}, nil
+		d := draft{rows: drop(rows, i, now), under: base.under, now: now}
+		if gone.KID != "" { // followers must hear that nothing it signed counts any more
+			d.entries = []feed.Entry{{Kind: feed.Key, Key: gone.KID, Reason: fault.KeyCompromise, At: now, Until: now.Add(r.opt.EntryLife)}}
+		}
+		return d, nil
 	})
 	if err != nil {
 		return Info{}, err
@@ -106,7 +115,7 @@ func (r *Ring) Rewrap(ctx context.Context, newRoot Root) error {
 	}
 	r.mu.Unlock()
 	return r.change(ctx, func(base *snapshot) (draft, error) {
-		return draft{base.rows(), w, stamp(r.opt.Now())}, nil
+		return draft{rows: base.rows(), under: w, now: stamp(r.opt.Now())}, nil
 	})
 }
 
@@ -135,6 +144,7 @@ func (r *Ring) change(ctx context.Context, decide func(base *snapshot) (draft, e
 		if err != nil {
 			return err
 		}
+		rows.Entries, rows.Audit = d.entries, events(ctx, base, next, d.now)
 		err = r.store.Replace(ctx, rows)
 		if err == nil {
 			r.live.Store(next)
@@ -219,30 +229,60 @@ func (r *Ring) carry(base *snapshot, row Row, w wrapper) (held, error) {
 	return h, nil
 }
 
-// report logs what a change did.
-func (r *Ring) report(base, next *snapshot) {
+// step is one thing that a change did to one key.
+type step struct {
+	name audit.Name
+	says string
+	row  Row
+}
+
+// steps compares two snapshots.
+func steps(base, next *snapshot) (all []step) {
 	before := make(map[uint32]State, len(base.keys))
 	for _, h := range base.keys {
 		before[h.row.ID] = h.row.State
-	}
-	say := func(what string, row Row) {
-		r.log.Info(what, slog.Any("key", row.ID), slog.String("purpose", string(row.Purpose)), slog.String("alg", row.Alg),
-			slog.String("kid", row.KID), slog.String("state", string(row.State)))
 	}
 	for _, h := range next.keys {
 		was, known := before[h.row.ID]
 		delete(before, h.row.ID)
 		switch {
 		case !known:
-			say("key made", h.row)
+			all = append(all, step{audit.KeyMade, "key made", h.row})
+		case was != h.row.State && h.row.State == Current:
+			all = append(all, step{audit.KeyRotated, "key moved on", h.row})
 		case was != h.row.State:
-			say("key moved on", h.row)
+			all = append(all, step{audit.KeyRetired, "key moved on", h.row})
 		}
 	}
 	for _, h := range base.keys {
 		if _, gone := before[h.row.ID]; gone {
-			say("key dropped", h.row)
+			all = append(all, step{audit.KeyDropped, "key dropped", h.row})
 		}
+	}
+	return all
+}
+
+// events are the account of a change, one for each key it touched.
+func events(ctx context.Context, base, next *snapshot, now time.Time) (all []audit.Event) {
+	for _, st := range steps(base, next) {
+		e := audit.New(ctx, st.name, now)
+		e.Object = cmp.Or(st.row.KID, strconv.FormatUint(uint64(st.row.ID), 10))
+		e.Details = map[string]string{"purpose": string(st.row.Purpose), "alg": st.row.Alg, "state": string(st.row.State)}
+		all = append(all, e)
+	}
+	if base.under.mark != next.under.mark && base.version > 0 {
+		e := audit.New(ctx, audit.RootChanged, now)
+		e.Details = map[string]string{"before": base.under.mark.String(), "after": next.under.mark.String()}
+		all = append(all, e)
+	}
+	return all
+}
+
+// report logs what a change did.
+func (r *Ring) report(base, next *snapshot) {
+	for _, st := range steps(base, next) {
+		r.log.Info(st.says, slog.Any("key", st.row.ID), slog.String("purpose", string(st.row.Purpose)), slog.String("alg", st.row.Alg),
+			slog.String("kid", st.row.KID), slog.String("state", string(st.row.State)))
 	}
 	if base.under.mark != next.under.mark && base.version > 0 {
 		r.log.Info("keys wrapped under a new root secret", slog.String("old", base.under.mark.String()), slog.String("new", next.under.mark.String()))

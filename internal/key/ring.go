@@ -58,6 +58,9 @@ type Options struct {
 	// KeysExpected is set when the database already holds sessions: that no key
 	// was ever made is then a loss and not a beginning, and is refused.
 	KeysExpected bool
+	// EntryLife is how long followers of revocations must remember that a key was
+	// dropped (feed.Life).
+	EntryLife time.Duration
 	// Now tells the time when keys are made at Open and in Drop.
 	Now func() time.Time
 	// Log hears of every key that is made, rotated or dropped, by id and kid.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"holdfast.example/internal/audit"
+	"holdfast.example/internal/feed"
 )
 
 // Purpose says what a key is for; no key serves two.
@@ -51,6 +54,10 @@ type Rows struct {
 	// secret: a missing row is noticed, not replaced.
 	Roll []byte
 	Keys []Row
+	// Entries and Audit come along with a Replace and are written in its
+	// transaction; a Load leaves them empty.
+	Entries []feed.Entry
+	Audit   []audit.Event
 }
 
 // ErrChanged: the rows are no longer what the change was decided on.

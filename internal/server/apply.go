@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"errors"
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/manifest"
@@ -52,9 +51,6 @@ func (s *Server) apply(ctx context.Context, m manifest.Manifest) (ApplyReport, e
 	var report ApplyReport
 	done, err := s.Clients.Apply(ctx, m.Clients)
 	report.Clients = Count{len(done.Created), len(done.Updated), len(done.Unchanged)}
-	for _, c := range done.Stopped { // followers must hear that its tokens are dead
-		err = errors.Join(err, s.Issuer.ClientStopped(ctx, c))
-	}
 	if err != nil {
 		return report, err
 	}

@@ -102,11 +102,11 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	expected := len(held) > 0 // where sessions are, keys were: their absence is a loss
 	s.Keys, err = key.Open(ctx, p.Stores.Keys, p.Root, key.Options{Algs: c.SigningAlgs, Now: p.Now,
 		LongestAccess: client.AccessCap, JWKSMaxAge: c.JWKSMaxAge, RotateEvery: c.KeyRotation, Log: p.Log,
-		KeysExpected: expected})
+		KeysExpected: expected, EntryLife: feed.Life(longestAccess)})
 	if err != nil {
 		return nil, err
 	}
-	s.Clients = &client.Registry{Store: p.Stores.Clients, Server: c.ForClients()}
+	s.Clients = &client.Registry{Store: p.Stores.Clients, Server: c.ForClients(), Now: p.Now, EntryLife: feed.Life(longestAccess)}
 	err = s.Clients.Reload(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("the clients cannot be read: %w", err)

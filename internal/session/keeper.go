@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
@@ -104,7 +105,7 @@ func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Clien
 			return k.settle(s, l.Now, v, try)
 		}
 		next.Version, next.Attempt = s.Version+1, attempt
-		err = k.Store.Replace(ctx, Change{Next: next, Entries: k.entries(next, v.Answer == Reused, l.Now)})
+		err = k.Store.Replace(ctx, k.change(ctx, next, v.Answer == Reused, l.Now))
 		switch {
 		case err == nil:
 			return k.settle(next, l.Now, v, try)
@@ -157,12 +158,29 @@ func moved(was, is Session) bool {
 		!was.UsedAt.Equal(is.UsedAt) || was.EndReason != is.EndReason
 }
 
-// entries are what followers must hear of a change that ended a session.
-func (k *Keeper) entries(s Session, ended bool, now time.Time) []feed.Entry {
+// change is one replacement; one that ended the session brings what followers
+// and people must hear of it.
+func (k *Keeper) change(ctx context.Context, next Session, ended bool, now time.Time) Change {
 	if !ended {
-		return nil
+		return Change{Next: next}
 	}
-	return []feed.Entry{{Kind: feed.Session, Key: k.Names.SID(s.ID), Reason: s.EndReason, At: now, Until: now.Add(k.EntryLife)}}
+	sid := k.Names.SID(next.ID)
+	e := audit.New(ctx, audit.SessionEnded, now)
+	e.User, e.Client, e.SID, e.Reason = next.User, next.Client, sid, next.EndReason
+	e.Details = facts(next.Device)
+	return Change{Next: next, Audit: []audit.Event{e},
+		Entries: []feed.Entry{{Kind: feed.Session, Key: sid, Reason: next.EndReason, At: now, Until: now.Add(k.EntryLife)}}}
+}
+
+// facts names the device in the account of what happened.
+func facts(d Device) map[string]string {
+	all := map[string]string{}
+	for name, value := range map[string]string{"device": d.Name, "model": d.Model, "system": d.System, "app": d.App} {
+		if value != "" {
+			all[name] = value
+		}
+	}
+	return all
 }
 
 // SignIn is everything a grant knows about a sign-in that it has verified.
@@ -205,11 +223,11 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 			case sameSignIn(l, in, attempt):
 				return Turn{Session: l.Session, Token: k.newest(l.Session), Answer: Repeated, Now: l.Now}, nil
 			default:
-				replaces = append(replaces, k.ending(l, in.Policy, fault.Replaced))
+				replaces = append(replaces, k.ending(ctx, l, in.Policy, fault.Replaced))
 			}
 		}
 		s := in.session(now, attempt)
-		err = k.Store.Open(ctx, Opening{Session: s, Replaces: replaces})
+		err = k.Store.Open(ctx, Opening{Session: s, Replaces: replaces, Audit: []audit.Event{k.opened(ctx, s)}})
 		if err == nil {
 			for _, c := range replaces {
 				k.observe(Event{SID: k.Names.SID(c.Next.ID), Client: in.Client, User: in.User, Ended: c.Next.EndReason})
@@ -224,6 +242,14 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 		unknown = err
 	}
 	return Turn{}, fault.Down(unknown)
+}
+
+// opened is the account of a sign-in.
+func (k *Keeper) opened(ctx context.Context, s Session) audit.Event {
+	e := audit.New(ctx, audit.SignedIn, s.CreatedAt)
+	e.User, e.Client, e.SID, e.Details = s.User, s.Client, k.Names.SID(s.ID), facts(s.Device)
+	e.Details["grant"] = s.Grant
+	return e
 }
 
 // session is the first state of a life.
@@ -248,7 +274,7 @@ func sameSignIn(l Loaded, in SignIn, attempt [8]byte) bool {
 
 // ending is the change that ends a loaded session for a reason, or for the one
 // that had ended it already without being written.
-func (k *Keeper) ending(l Loaded, pol Policy, why fault.Reason) Change {
+func (k *Keeper) ending(ctx context.Context, l Loaded, pol Policy, why fault.Reason) Change {
 	was := l.Session.Ended(l.Standing, pol, l.Now)
 	if was != "" {
 		why = was
@@ -256,7 +282,7 @@ func (k *Keeper) ending(l Loaded, pol Policy, why fault.Reason) Change {
 	next := l.Session.End(why, l.Now)
 	next.Version++
 	next.Attempt = newAttempt()
-	return Change{Next: next, Entries: k.entries(next, true, l.Now)}
+	return k.change(ctx, next, true, l.Now)
 }
 
 // End ends one session. Ending an ended one is no error and keeps its reason.
@@ -274,7 +300,7 @@ func (k *Keeper) End(ctx context.Context, which id.Session, why fault.Reason) er
 		if l.Session.EndReason != "" {
 			return nil
 		}
-		c := k.ending(l, Policy{}, why)
+		c := k.ending(ctx, l, Policy{}, why)
 		err = k.Store.Replace(ctx, c)
 		if err == nil {
 			k.observe(Event{SID: k.Names.SID(which), Client: l.Session.Client, User: l.Session.User, Ended: c.Next.EndReason})
@@ -294,7 +320,17 @@ func (k *Keeper) EndAll(ctx context.Context, u id.User, why fault.Reason, except
 	if !except.IsZero() {
 		e.ExceptSID = k.Names.SID(except)
 	}
-	_, err := k.Store.EndAll(ctx, e)
+	now, err := k.Store.Now(ctx)
+	if err != nil {
+		return fault.Down(err)
+	}
+	told := audit.New(ctx, audit.SignedOutAll, now)
+	told.User, told.Reason = u, why
+	if e.ExceptSID != "" {
+		told.Details = map[string]string{"except": e.ExceptSID}
+	}
+	e.Audit = []audit.Event{told}
+	_, err = k.Store.EndAll(ctx, e)
 	if errors.Is(err, ErrNotFound) {
 		return fault.New(fault.NotFound, "no such user")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
@@ -79,12 +80,14 @@ type Loaded struct {
 type Change struct {
 	Next    Session
 	Entries []feed.Entry
+	Audit   []audit.Event
 }
 
 // Opening is one sign-in.
 type Opening struct {
 	Session  Session
 	Replaces []Change
+	Audit    []audit.Event
 }
 
 // Everywhere is a sign-out everywhere.
@@ -97,6 +100,7 @@ type Everywhere struct {
 	ExceptSID string
 	// EntryLife is how long followers must remember the entry.
 	EntryLife time.Duration
+	Audit     []audit.Event
 }
 
 // Query selects sessions for an operator. Empty fields do not restrict.

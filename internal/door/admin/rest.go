@@ -92,7 +92,7 @@ func (d *Door) rotateSecret(r *http.Request) (any, error) {
 }
 
 func (d *Door) disableClient(r *http.Request) (any, error) {
-	err := d.Issuer.StopClient(r.Context(), id.Client(r.PathValue("client")))
+	err := d.Issuer.Clients.Disable(r.Context(), id.Client(r.PathValue("client")))
 	return done{err == nil}, err
 }
 
@@ -165,9 +165,6 @@ func (d *Door) dropKey(r *http.Request) (any, error) {
 		return nil, err
 	}
 	info, err := d.Keys.Drop(r.Context(), in.Key)
-	if err == nil && info.KID != "" {
-		err = d.Issuer.KeyDropped(r.Context(), info.KID)
-	}
 	if err != nil {
 		return nil, err
 	}

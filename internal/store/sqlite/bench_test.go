@@ -69,7 +69,7 @@ func openBench(tb testing.TB, o Options) *DB {
 			tb.Error(err)
 		}
 	})
-	if err := db.Clients().Put(context.Background(), client.Client{ID: "demo-native", Version: 1}); err != nil {
+	if err := db.Clients().Put(context.Background(), client.Change{Next: client.Client{ID: "demo-native", Version: 1}}); err != nil {
 		tb.Fatal(err)
 	}
 	return db

@@ -39,7 +39,8 @@ func (cs Clients) Revision(ctx context.Context) (revision uint64, err error) {
 }
 
 // Put implements client.Store.
-func (cs Clients) Put(ctx context.Context, cl client.Client) error {
+func (cs Clients) Put(ctx context.Context, ch client.Change) error {
+	cl := ch.Next
 	doc, err := json.Marshal(cl)
 	if err != nil {
 		return err
@@ -59,13 +60,16 @@ func (cs Clients) Put(ctx context.Context, cl client.Client) error {
 		if _, err := c.run("UPDATE client SET version = ?, stopped = ?, doc = ? WHERE ref = ?", cl.Version, cl.Disabled, string(doc), ref); err != nil {
 			return err
 		}
+		if err := account(c, ch.Entries, ch.Audit); err != nil {
+			return err
+		}
 		return revise(c)
 	})
 }
 
 // Delete implements client.Store. The row stays, empty, for the sessions that
 // name it.
-func (cs Clients) Delete(ctx context.Context, which id.Client) error {
+func (cs Clients) Delete(ctx context.Context, which id.Client, along client.Along) error {
 	return cs.db.writer.write(ctx, func(c *conn) error {
 		n, err := c.run("UPDATE client SET version = 0, stopped = 1, doc = '' WHERE id = ? AND version > 0", string(which))
 		if err != nil {
@@ -73,6 +77,9 @@ func (cs Clients) Delete(ctx context.Context, which id.Client) error {
 		}
 		if n == 0 {
 			return refuse(client.ErrNotFound)
+		}
+		if err := account(c, along.Entries, along.Audit); err != nil {
+			return err
 		}
 		return revise(c)
 	})

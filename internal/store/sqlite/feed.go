@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/session"
@@ -35,8 +36,8 @@ func record(c *conn, entries []feed.Entry) error {
 }
 
 // Record implements feed.Store.
-func (f Feed) Record(ctx context.Context, e feed.Entry) error {
-	return f.db.writer.write(ctx, func(c *conn) error { return record(c, []feed.Entry{e}) })
+func (f Feed) Record(ctx context.Context, e feed.Entry, events []audit.Event) error {
+	return f.db.writer.write(ctx, func(c *conn) error { return account(c, []feed.Entry{e}, events) })
 }
 
 // TokenRevoked implements feed.Store.

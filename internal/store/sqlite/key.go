@@ -52,6 +52,6 @@ func (ks Keys) Replace(ctx context.Context, next key.Rows) error {
 				return err
 			}
 		}
-		return nil
+		return account(c, next.Entries, next.Audit)
 	})
 }

@@ -22,11 +22,14 @@ func (s Sessions) Open(ctx context.Context, o session.Opening) error {
 			if n, err := replaceSession(c, ch.Next); err != nil || n != 1 {
 				return orCorrupt(err)
 			}
-			if err := record(c, ch.Entries); err != nil {
+			if err := account(c, ch.Entries, ch.Audit); err != nil {
 				return err
 			}
 		}
-		return insertSession(c, user, o.Session)
+		if err := insertSession(c, user, o.Session); err != nil {
+			return err
+		}
+		return tell(c, o.Audit)
 	})
 }
 
@@ -159,8 +162,8 @@ func (db *DB) epochMoved(c *conn, user int64, epoch uint32, e session.Everywhere
 			return err
 		}
 	}
-	return record(c, []feed.Entry{{Kind: feed.Subject, Key: e.User.String(), Epoch: epoch, ExceptSID: e.ExceptSID,
-		Reason: e.Reason, At: at, Until: at.Add(e.EntryLife)}})
+	return account(c, []feed.Entry{{Kind: feed.Subject, Key: e.User.String(), Epoch: epoch, ExceptSID: e.ExceptSID,
+		Reason: e.Reason, At: at, Until: at.Add(e.EntryLife)}}, e.Audit)
 }
 
 // orCorrupt is the error of a statement that changed another number of rows

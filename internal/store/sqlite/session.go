@@ -96,7 +96,7 @@ func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
 		if n == 0 {
 			return refuse(session.ErrChanged)
 		}
-		return record(c, ch.Entries)
+		return account(c, ch.Entries, ch.Audit)
 	})
 }
 

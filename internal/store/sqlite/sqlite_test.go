@@ -11,6 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runChild()
 	storetest.Main(m, func(path string) (storetest.Bundle, func() error, error) {
 		db, err := Open(path, Options{Now: time.Now})
 		if err != nil {

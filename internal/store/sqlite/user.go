@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/session"
@@ -76,7 +77,7 @@ func (us Users) List(ctx context.Context, after id.User, limit int) (all []user.
 }
 
 // Create implements user.Store.
-func (us Users) Create(ctx context.Context, u user.User) error {
+func (us Users) Create(ctx context.Context, u user.User, events []audit.Event) error {
 	return us.db.writer.write(ctx, func(c *conn) error {
 		if err := namesFree(c, u, 0); err != nil {
 			return err
@@ -94,7 +95,10 @@ func (us Users) Create(ctx context.Context, u user.User) error {
 		if err != nil {
 			return err
 		}
-		return claimNames(c, u, ref)
+		if err := claimNames(c, u, ref); err != nil {
+			return err
+		}
+		return tell(c, events)
 	})
 }
 
@@ -136,9 +140,10 @@ func (us Users) Replace(ctx context.Context, ch user.Change) error {
 			return err
 		}
 		if ch.Ends == "" {
-			return nil
+			return tell(c, ch.Audit)
 		}
-		return us.db.epochMoved(c, ref, u.Epoch, session.Everywhere{User: u.ID, Reason: ch.Ends, Except: ch.Except, ExceptSID: ch.ExceptSID, EntryLife: ch.EntryLife})
+		return us.db.epochMoved(c, ref, u.Epoch, session.Everywhere{User: u.ID, Reason: ch.Ends, Except: ch.Except, ExceptSID: ch.ExceptSID,
+			EntryLife: ch.EntryLife, Audit: ch.Audit})
 	})
 }
 

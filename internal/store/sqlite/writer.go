@@ -27,6 +27,8 @@ type writer struct {
 	conn *conn
 	// queueWait and commitWait are QueueWait and CommitWait, shorter in tests.
 	queueWait, commitWait time.Duration
+	// checkpointAt is checkpointPages, less in tests.
+	checkpointAt int64
 	// hook, set by tests before the first write, is asked at each point of a
 	// batch and may make it fail there.
 	hook func(point) error
@@ -63,7 +65,7 @@ const (
 
 func newWriter(d dialer, now func() time.Time) *writer {
 	w := &writer{
-		dial: d, now: now, queueWait: QueueWait, commitWait: CommitWait,
+		dial: d, now: now, queueWait: QueueWait, commitWait: CommitWait, checkpointAt: checkpointPages,
 		queue: make(chan *op, QueueDepth), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go w.run()
@@ -323,7 +325,7 @@ func (w *writer) checkpoint() {
 		return
 	}
 	pages, err := w.walPages("PRAGMA wal_checkpoint(NOOP)")
-	if err == nil && pages >= checkpointPages {
+	if err == nil && pages >= w.checkpointAt {
 		_, err = w.walPages("PRAGMA wal_checkpoint(PASSIVE)")
 	}
 	if err != nil {

@@ -67,7 +67,7 @@ func exerciseClients(t *testing.T, open func(*testing.T) Bundle) {
 	put := func(c client.Client, want error) {
 		t.Helper()
 		before := revision()
-		if err := w.Clients.Put(w.ctx, c); !errors.Is(err, want) {
+		if err := w.Clients.Put(w.ctx, client.Change{Next: c}); !errors.Is(err, want) {
 			t.Errorf("Put version %d: %v, want %v", c.Version, err, want)
 		}
 		if moved := revision() != before; moved != (want == nil) {
@@ -99,13 +99,13 @@ func exerciseClients(t *testing.T, open func(*testing.T) Bundle) {
 		t.Error(d)
 	}
 	before := revision()
-	if err := w.Clients.Delete(w.ctx, bare.ID); err != nil {
+	if err := w.Clients.Delete(w.ctx, bare.ID, client.Along{}); err != nil {
 		t.Fatal(err)
 	}
 	if revision() == before {
 		t.Error("Delete did not move the revision")
 	}
-	if err := w.Clients.Delete(w.ctx, bare.ID); !errors.Is(err, client.ErrNotFound) {
+	if err := w.Clients.Delete(w.ctx, bare.ID, client.Along{}); !errors.Is(err, client.ErrNotFound) {
 		t.Errorf("deleted twice: %v, want ErrNotFound", err)
 	}
 	if d := cmp.Diff([]client.Client{changed}, all()); d != "" {
@@ -115,7 +115,9 @@ func exerciseClients(t *testing.T, open func(*testing.T) Bundle) {
 	t.Run("race", func(t *testing.T) {
 		const many = 16
 		won := 0
-		for _, err := range every(many, func(int) error { return w.Clients.Put(w.ctx, client.Client{ID: "raced", Version: 1}) }) {
+		for _, err := range every(many, func(int) error {
+			return w.Clients.Put(w.ctx, client.Change{Next: client.Client{ID: "raced", Version: 1}})
+		}) {
 			switch {
 			case err == nil:
 				won++

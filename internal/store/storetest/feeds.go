@@ -27,7 +27,7 @@ func recordsEntries(t *testing.T, open func(*testing.T) Bundle) {
 		entry(feed.Token, "jti-1"), entry(feed.Client, "demo \"native\""), entry(feed.Key, "kid-1"),
 	}
 	for _, e := range want {
-		if err := w.Feed.Record(w.ctx, e); err != nil {
+		if err := w.Feed.Record(w.ctx, e, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ func recordsAgain(t *testing.T, open func(*testing.T) Bundle) {
 	subject := entry(feed.Subject, "usr_y")
 	for _, epoch := range []uint32{3, 2, 3} {
 		subject.Epoch = epoch
-		if err := w.Feed.Record(w.ctx, subject); err != nil {
+		if err := w.Feed.Record(w.ctx, subject, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,7 +73,7 @@ func recordsAgain(t *testing.T, open func(*testing.T) Bundle) {
 	short := token
 	short.Until = day.Add(time.Minute)
 	for _, e := range []feed.Entry{token, short, token} {
-		if err := w.Feed.Record(w.ctx, e); err != nil {
+		if err := w.Feed.Record(w.ctx, e, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +92,7 @@ func recordsAgain(t *testing.T, open func(*testing.T) Bundle) {
 	const many = 50
 	before := len(w.record())
 	for range many {
-		if err := w.Feed.Record(w.ctx, token); err != nil {
+		if err := w.Feed.Record(w.ctx, token, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +107,7 @@ func forgets(t *testing.T, open func(*testing.T) Bundle) {
 	for i := range many {
 		e := entry(feed.Token, fmt.Sprintf("jti-%d", i))
 		e.Until = day.Add(time.Duration(i) * time.Minute)
-		if err := w.Feed.Record(w.ctx, e); err != nil {
+		if err := w.Feed.Record(w.ctx, e, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -124,7 +124,7 @@ func forgets(t *testing.T, open func(*testing.T) Bundle) {
 	if n, err := w.Feed.Forget(w.ctx, day.Add(time.Hour), 1000); err != nil || n != many-10 {
 		t.Errorf("forgot %d (%v)", n, err)
 	}
-	if err := w.Feed.Record(w.ctx, entry(feed.Token, "jti-new")); err != nil {
+	if err := w.Feed.Record(w.ctx, entry(feed.Token, "jti-new"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.record()[0].Position; got <= highest {
@@ -141,7 +141,7 @@ func followed(t *testing.T, open func(*testing.T) Bundle) {
 	go func() {
 		done <- every(writers, func(i int) error {
 			for k := range each {
-				if err := w.Feed.Record(w.ctx, entry(feed.Token, fmt.Sprintf("jti-%d-%d", i, k))); err != nil {
+				if err := w.Feed.Record(w.ctx, entry(feed.Token, fmt.Sprintf("jti-%d-%d", i, k)), nil); err != nil {
 					return err
 				}
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
@@ -221,7 +222,7 @@ func exerciseStanding(t *testing.T, open func(*testing.T) Bundle) {
 	t.Run("client", func(t *testing.T) {
 		c := fullClient("standing-client")
 		c.Disabled = false
-		if err := w.Clients.Put(w.ctx, c); err != nil {
+		if err := w.Clients.Put(w.ctx, client.Change{Next: c}); err != nil {
 			t.Fatal(err)
 		}
 		s := device(w.person())
@@ -229,16 +230,16 @@ func exerciseStanding(t *testing.T, open func(*testing.T) Bundle) {
 		w.opened(s)
 		stands(t, s.ID, session.Standing{UserEpoch: 1})
 		c.Disabled, c.Version = true, 2
-		if err := w.Clients.Put(w.ctx, c); err != nil {
+		if err := w.Clients.Put(w.ctx, client.Change{Next: c}); err != nil {
 			t.Fatal(err)
 		}
 		stands(t, s.ID, session.Standing{UserEpoch: 1, ClientStopped: true})
 		c.Disabled, c.Version = false, 3
-		if err := w.Clients.Put(w.ctx, c); err != nil {
+		if err := w.Clients.Put(w.ctx, client.Change{Next: c}); err != nil {
 			t.Fatal(err)
 		}
 		stands(t, s.ID, session.Standing{UserEpoch: 1})
-		if err := w.Clients.Delete(w.ctx, c.ID); err != nil {
+		if err := w.Clients.Delete(w.ctx, c.ID, client.Along{}); err != nil {
 			t.Fatal(err)
 		}
 		stands(t, s.ID, session.Standing{UserEpoch: 1, ClientStopped: true})

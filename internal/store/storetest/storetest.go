@@ -80,7 +80,7 @@ type world struct {
 func begin(t *testing.T, open func(*testing.T) Bundle) world {
 	t.Helper()
 	w := world{t, open(t), t.Context()}
-	if err := w.Clients.Put(w.ctx, client.Client{ID: app, Name: "Demo", Version: 1}); err != nil {
+	if err := w.Clients.Put(w.ctx, client.Change{Next: client.Client{ID: app, Name: "Demo", Version: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -90,7 +90,7 @@ func begin(t *testing.T, open func(*testing.T) Bundle) world {
 func (w world) person() user.User {
 	w.Helper()
 	u := account()
-	if err := w.Users.Create(w.ctx, u); err != nil {
+	if err := w.Users.Create(w.ctx, u, nil); err != nil {
 		w.Fatal(err)
 	}
 	return u

@@ -35,7 +35,7 @@ func userReadBack(t *testing.T, open func(*testing.T) Bundle) {
 	same.Username = same.Email // one account may use its address as its name
 	for name, u := range map[string]user.User{"full": full, "bare": bare, "user name is the e-mail": same} {
 		t.Run(name, func(t *testing.T) {
-			if err := w.Users.Create(w.ctx, u); err != nil {
+			if err := w.Users.Create(w.ctx, u, nil); err != nil {
 				t.Fatal(err)
 			}
 			byID, err := w.Users.ByID(w.ctx, u.ID)
@@ -79,7 +79,7 @@ func userTaken(t *testing.T, open func(*testing.T) Bundle) {
 			o := account()
 			free := []string{user.Canonical(o.Username), user.Canonical(o.Email)}
 			change(&o)
-			if err := w.Users.Create(w.ctx, o); !errors.Is(err, user.ErrTaken) {
+			if err := w.Users.Create(w.ctx, o, nil); !errors.Is(err, user.ErrTaken) {
 				t.Fatalf("got %v, want ErrTaken", err)
 			}
 			if got, err := w.Users.ByID(w.ctx, o.ID); o.ID != u.ID && !errors.Is(err, user.ErrNotFound) {
@@ -192,7 +192,7 @@ func userRemove(t *testing.T, open func(*testing.T) Bundle) {
 	}
 	heir := account()
 	heir.Username, heir.Email = u.Username, u.Email
-	if err := w.Users.Create(w.ctx, heir); err != nil {
+	if err := w.Users.Create(w.ctx, heir, nil); err != nil {
 		t.Errorf("its names are not free: %v", err)
 	}
 }
@@ -209,7 +209,7 @@ func userRace(t *testing.T, open func(*testing.T) Bundle) {
 		} else {
 			u.Email = "Wanted"
 		}
-		return w.Users.Create(w.ctx, u)
+		return w.Users.Create(w.ctx, u, nil)
 	}) {
 		switch {
 		case err == nil:
