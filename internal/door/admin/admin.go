@@ -111,8 +111,12 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		d.Note(r, e)
 	}
 	status := statuses[e.Kind]
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
+	wait := e.RetryAfter
+	if wait <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
+		wait = fault.RetrySoon // whoever is told to wait is told how long
+	}
+	if wait > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
 	write(w, status, "application/problem+json", Problem{Type: "urn:holdfast:problem:" + e.Kind.String(),
 		Title: http.StatusText(status), Status: status, Detail: e.Words, Reason: e.Reason})

@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -37,6 +39,9 @@ type metadata struct {
 // seconds: an hour would be common, five minutes let a new feature show.
 const metadataMaxAge = 300
 
+// etagSize is how much of a document's hash names its version, in bytes.
+const etagSize = 12
+
 // discovery serves both documents: they are one.
 func (d *Door) discovery(w http.ResponseWriter, r *http.Request) {
 	base := strings.TrimSuffix(d.Issuer.Minter.Issuer, "/")
@@ -65,7 +70,9 @@ func (d *Door) discovery(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, err)
 		return
 	}
-	public(w, r, body, "", "application/json", metadataMaxAge)
+	sum := sha256.Sum256(body)
+	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:etagSize]) + `"`
+	public(w, r, body, etag, "application/json", metadataMaxAge)
 }
 
 // jwks serves the key set (RFC 7517), next keys included.
@@ -79,14 +86,11 @@ func public(w http.ResponseWriter, r *http.Request, body []byte, etag, kind stri
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(maxAge))
-	h.Set("Access-Control-Allow-Origin", "*")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if etag != "" {
-		h.Set("ETag", etag)
-		if r.Header.Get("If-None-Match") == etag {
-			w.WriteHeader(http.StatusNotModified)
-			return
-		}
+	h.Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(http.StatusOK)

@@ -21,7 +21,7 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := w.Header()
-	h.Set("Cache-Control", "no-store")
+	private(h)
 	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
 }
@@ -85,13 +85,13 @@ func (d *Door) ask(w http.ResponseWriter, r *http.Request) (form.Values, grant.C
 	if err != nil {
 		return f, grant.Credential{}, err
 	}
-	cred, err := credential(r, f)
+	cred, err := d.credential(r, f)
 	if err != nil {
 		return f, cred, err
 	}
 	if !f.Has("token") {
 		// The caller's credential comes first: strangers learn nothing (RFC 7662 section 2.3).
-		_, err = d.Issuer.Authenticate(cred)
+		_, err = d.Issuer.Authenticate(r.Context(), cred)
 		if err == nil {
 			err = fault.New(fault.InvalidRequest, "token is missing")
 		}

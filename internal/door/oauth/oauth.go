@@ -48,13 +48,13 @@ type Mux interface {
 
 // Mount registers the door's routes.
 func (d *Door) Mount(m Mux) {
-	m.Handle("/oauth2/token", d.only(d.token, http.MethodPost))
-	m.Handle("/oauth2/revoke", d.only(d.revoke, http.MethodPost))
+	m.Handle("/oauth2/token", d.ours(d.token, http.MethodPost))
+	m.Handle("/oauth2/revoke", d.ours(d.revoke, http.MethodPost))
 	m.Handle("/oauth2/introspect", d.only(d.introspect, http.MethodPost))
-	m.Handle("/oauth2/userinfo", d.only(d.userinfo, http.MethodGet, http.MethodPost))
-	m.Handle("/oauth2/jwks", d.only(d.jwks, http.MethodGet, http.MethodHead))
-	m.Handle("/.well-known/openid-configuration", d.only(d.discovery, http.MethodGet, http.MethodHead))
-	m.Handle("/.well-known/oauth-authorization-server", d.only(d.discovery, http.MethodGet, http.MethodHead))
+	m.Handle("/oauth2/userinfo", d.ours(d.userinfo, http.MethodGet, http.MethodPost))
+	m.Handle("/oauth2/jwks", d.anybodys(d.jwks))
+	m.Handle("/.well-known/openid-configuration", d.anybodys(d.discovery))
+	m.Handle("/.well-known/oauth-authorization-server", d.anybodys(d.discovery))
 }
 
 // only turns every other method away with Allow (RFC 9110 section 15.5.6).
@@ -80,7 +80,13 @@ func (d *Door) note(r *http.Request, e *fault.Error) {
 
 // credential reads how the client authenticates: Basic, or the body, or only
 // its id. More than one method is refused (RFC 6749 section 2.3).
-func credential(r *http.Request, f form.Values) (grant.Credential, error) {
+func (d *Door) credential(r *http.Request, f form.Values) (grant.Credential, error) {
+	c, err := proof(r, f)
+	c.From = d.From(r)
+	return c, err
+}
+
+func proof(r *http.Request, f form.Values) (grant.Credential, error) {
 	name, pw, basic, err := form.Basic(r.Header)
 	if err != nil {
 		return grant.Credential{}, err

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"holdfast.example/internal/fault"
 	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 )
@@ -26,14 +27,14 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, err)
 		return
 	}
-	cred, err := credential(r, f)
+	cred, err := d.credential(r, f)
 	if err != nil {
 		d.refuse(w, r, err)
 		return
 	}
 	issued, err := d.Issuer.Grant(r.Context(), d.request(r, f, cred))
-	if err == nil {
-		err = r.Context().Err() // an answer that took too long is not sent: it may be stale
+	if late := r.Context().Err(); err == nil && late != nil {
+		err = fault.Down(late) // an answer that took too long is not sent: it may be stale
 	}
 	if err != nil {
 		d.refuse(w, r, err)
@@ -53,6 +54,6 @@ func (d *Door) request(r *http.Request, f form.Values, cred grant.Credential) gr
 		RefreshToken: f.Secret("refresh_token"),
 		Device: grant.Device{InstallID: f.Get("install_id"), AttemptID: f.Get("attempt_id"), Name: f.Get("device_name"),
 			Model: f.Get("device_model"), System: f.Get("device_os"), App: f.Get("app_version")},
-		From: d.From(r),
+		From: cred.From,
 	}
 }

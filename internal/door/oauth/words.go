@@ -58,7 +58,7 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.As(err)
 	d.note(r, e)
 	s := words[e.Kind]
-	commonHeaders(w, e)
+	refusalHeaders(w, e)
 	if e.Kind == fault.InvalidClient && len(r.Header["Authorization"]) > 0 {
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+d.Issuer.Minter.Issuer+`"`)
 	}
@@ -71,10 +71,11 @@ func (d *Door) refuseBearer(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.As(err)
 	d.note(r, e)
 	s := words[e.Kind]
-	commonHeaders(w, e)
+	refusalHeaders(w, e)
 	challenge := `Bearer realm="` + d.Issuer.Minter.Issuer + `"`
 	if e.Kind == fault.NoToken { // no error code when no token came (RFC 6750 section 3.1)
 		w.Header().Set("WWW-Authenticate", challenge)
+		private(w.Header())
 		w.WriteHeader(s.status)
 		return
 	}
@@ -84,14 +85,27 @@ func (d *Door) refuseBearer(w http.ResponseWriter, r *http.Request, err error) {
 	writeJSON(w, s.status, errorBody{s.code, printable(e.Words)})
 }
 
-func commonHeaders(w http.ResponseWriter, e *fault.Error) {
+// refusalHeaders tell the reason and when to come back: whoever is told to wait
+// is always told how long.
+func refusalHeaders(w http.ResponseWriter, e *fault.Error) {
 	if e.Reason != "" {
 		w.Header().Set(ReasonHeader, string(e.Reason))
 	}
-	if e.RetryAfter > 0 {
-		seconds := (e.RetryAfter + time.Second - 1) / time.Second
-		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+	wait := e.RetryAfter
+	if s := words[e.Kind].status; wait <= 0 && (s == http.StatusTooManyRequests || s == http.StatusServiceUnavailable) {
+		wait = fault.RetrySoon
 	}
+	if wait > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+	}
+}
+
+// private keeps an answer out of every cache and out of every guess at what it
+// is (RFC 6749 section 5.1).
+func private(h http.Header) {
+	h.Set("Cache-Control", "no-store")
+	h.Set("Pragma", "no-cache")
+	h.Set("X-Content-Type-Options", "nosniff")
 }
 
 // writeJSON writes a body without a trailing newline: clients of the systems
@@ -102,10 +116,8 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 		status, b = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
 	h := w.Header()
+	private(h)
 	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
 	_, _ = w.Write(b) // the client is gone if this fails
