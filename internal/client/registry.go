@@ -133,7 +133,8 @@ func (r *Registry) Grants() []string { return slices.Clone(r.current().grants) }
 func (r *Registry) Scopes() []string { return slices.Clone(r.current().scopes) }
 
 // AllowsOrigin reports whether any client's scripts may call from a web origin.
-// A preflight names no client; which one asks is checked again with the request.
+// A preflight names no client, so the answer is about all of them: which client
+// asks, and whether it may, rests on its credential and never on an origin.
 func (r *Registry) AllowsOrigin(origin string) bool { return r.current().origins[origin] }
 
 // CheckSecret reports whether presented is c's secret, at the same cost when c

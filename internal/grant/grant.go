@@ -56,6 +56,8 @@ type Credential struct {
 	Secret secret.Text
 	// Method is how the proof was carried: none, basic or post.
 	Method client.AuthMethod
+	// From is the address it came from, for the limit on strangers.
+	From netip.Addr
 }
 
 // Device is what the app says about itself at sign-in (design.md section 10).
@@ -86,8 +88,11 @@ type Issuer struct {
 	Minter   token.Minter
 	Reader   token.Reader
 	Attempts *limit.Attempts
-	Limits   client.Defaults
-	Now      func() time.Time
+	// Strangers bounds, for each address, how often a client authentication may
+	// fail before the answer is "wait".
+	Strangers *limit.Requests
+	Limits    client.Defaults
+	Now       func() time.Time
 }
 
 // way is one grant: from a request of an authenticated, allowed client to what
@@ -126,7 +131,7 @@ func (is *Issuer) Grant(ctx context.Context, r Request) (Issued, error) {
 	if r.Type == "" {
 		return Issued{}, fault.New(fault.InvalidRequest, "grant_type is missing")
 	}
-	c, err := is.Authenticate(r.Client)
+	c, err := is.Authenticate(ctx, r.Client)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -152,7 +157,24 @@ func (is *Issuer) anybodyMay(grant string) bool {
 
 // Authenticate checks a client's credential. Unknown client, disabled client,
 // wrong secret and missing secret are one answer (InvalidClient) at one cost.
-func (is *Issuer) Authenticate(cred Credential) (client.Client, error) {
+//
+// An address whose authentications fail too often is told to wait (TooMany)
+// instead. Only failures are counted, and only failures are answered so: who has
+// the right credential is served however noisy the neighbours are, so that one
+// flood behind a carrier's address keeps no phone from its refresh.
+func (is *Issuer) Authenticate(ctx context.Context, cred Credential) (client.Client, error) {
+	c, err := is.authenticate(cred)
+	if err != nil {
+		wait := is.Strangers.Allow(ctx, is.Now(), limit.AddressKey(cred.From))
+		if fault.Is(wait, fault.TooMany) {
+			err = wait
+		}
+		return client.Client{}, err
+	}
+	return c, nil
+}
+
+func (is *Issuer) authenticate(cred Credential) (client.Client, error) {
 	refused := fault.New(fault.InvalidClient, "client authentication failed")
 	if cred.ID == "" {
 		return client.Client{}, fault.New(fault.InvalidClient, "client_id is missing")

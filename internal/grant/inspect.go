@@ -106,7 +106,7 @@ const scopeIntrospect = "introspect"
 // caller may not see, and what is not active, is the same answer: inactive. A
 // refresh token is active only for the client it belongs to.
 func (is *Issuer) Introspect(ctx context.Context, caller Credential, t secret.Text) (Introspection, error) {
-	c, err := is.Authenticate(caller)
+	c, err := is.Authenticate(ctx, caller)
 	if err != nil {
 		return Introspection{}, err
 	}
@@ -155,7 +155,7 @@ func maySee(c client.Client, a token.Access) bool {
 // client, or none at all, is answered like success and changes nothing, so
 // that nobody learns whose it is. nil means durable.
 func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) error {
-	c, err := is.Authenticate(caller)
+	c, err := is.Authenticate(ctx, caller)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,11 @@ func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) 
 		return err
 	}
 	if ok {
-		return is.Sessions.End(ctx, which, fault.SignedOut)
+		err := is.Sessions.End(ctx, which, fault.SignedOut)
+		if fault.Is(err, fault.NotFound) { // purged since the look: as dead as can be
+			return nil
+		}
+		return err
 	}
 	now, err := is.Sessions.Store.Now(ctx)
 	if err != nil {

@@ -122,7 +122,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	}
 	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed,
 		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
-		Attempts: limit.NewAttempts(attempts(c)), Limits: c.Limits(), Now: p.Now}
+		Attempts: limit.NewAttempts(attempts(c)), Strangers: strangers(), Limits: c.Limits(), Now: p.Now}
 	s.metrics.passwords(s.hasher)
 	if p.Stores.Figures != nil {
 		s.metrics.store(p.Stores.Figures)
@@ -189,6 +189,18 @@ func attempts(c Config) limit.Policy {
 	p.Account = limit.Rate{Burst: c.AttemptsPerAccount, Every: c.AttemptsWindow / time.Duration(c.AttemptsPerAccount)}
 	p.Address = limit.Rate{Burst: c.AttemptsPerAddress, Every: c.AttemptsWindow / time.Duration(c.AttemptsPerAddress)}
 	return p
+}
+
+// The budget of failed client authentications of one address. It is generous
+// because it guards work that costs microseconds: it tells a broken deployment
+// and a scanner to slow down, and never bites anybody whose client is right.
+const (
+	strangerBurst = 400
+	strangerEvery = 5 * time.Millisecond
+)
+
+func strangers() *limit.Requests {
+	return &limit.Requests{Counters: limit.NewMemory(), Rate: limit.Rate{Burst: strangerBurst, Every: strangerEvery}}
 }
 
 // Handler answers what the world asks.
