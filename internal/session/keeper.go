@@ -20,6 +20,10 @@ import (
 // so three are plenty; more would mean a row that changes all the time.
 const maxTries = 3
 
+// endTries is the same for an end. Somebody who keeps a session busy, a thief
+// above all, must not win against its sign-out by chance.
+const endTries = 16
+
 // Keeper carries a session through its life: it opens the seal, loads, asks
 // session.go, and replaces by compare-and-swap. No lock and no transaction is
 // held while it thinks.
@@ -72,15 +76,17 @@ type Turn struct {
 // Errors are *fault.Error: InvalidGrant with the reason, LateAnswer, or
 // Unavailable when nothing is known to have happened and repeating is safe.
 //
-// terms gives the policy the session lives under, or the error that the caller
-// answers instead; it is asked only for a genuine token of this client, and
-// before anything is decided, so a refused request costs nobody a rotation.
+// terms gives the policy the session lives under, and perhaps an error that the
+// caller answers instead of tokens. Then nothing is written, so a refused request
+// costs nobody a rotation; but a token that would not have earned any is answered
+// as what it is, so a spent one is found out whatever else was asked.
 func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Client, terms Terms) (Turn, error) {
 	opened, err := k.Tokens.Decode(presented)
 	if err != nil {
 		return Turn{}, refusal(fault.Malformed)
 	}
 	attempt := newAttempt()
+	var decided Verdict // what the last write was about
 	var unknown error
 	for try := 1; try <= maxTries; try++ {
 		l, err := k.Store.Load(ctx, opened.Session)
@@ -92,27 +98,29 @@ func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Clien
 		}
 		s := l.Session
 		if s.Attempt == attempt { // our own write, whose commit we had not heard of
-			return k.settle(s, l.Now, Verdict{Answer: Rotated, Row: 4}, try)
+			return k.settle(s, l.Now, decided, try)
 		}
 		p := Presented{Client: by, Generation: Generation(opened.Generation), IssuedAt: opened.IssuedAt,
 			Genuine: k.Tokens.Genuine(opened, s.Secret)}
-		pol, err := terms(s)
-		if err != nil && p.Genuine && by == s.Client {
-			return Turn{}, err
-		}
+		pol, refused := terms(s)
 		next, v := s.Refresh(p, l.Standing, pol, l.Now)
+		if refused != nil && v.Answer.Issues() {
+			return Turn{}, refused
+		}
 		if !moved(s, next) {
 			return k.settle(s, l.Now, v, try)
 		}
+		decided = v
 		next.Version, next.Attempt = s.Version+1, attempt
 		err = k.Store.Replace(ctx, k.change(ctx, next, v.Answer == Reused, l.Now))
 		switch {
 		case err == nil:
 			return k.settle(next, l.Now, v, try)
 		case errors.Is(err, ErrChanged):
-		case errors.Is(err, ErrReadOnly) && v.Answer != Reused:
-			// Nothing was written: the same token stays good, and a phone that
-			// signs out on any failure gets its access token (design.md section 3).
+		case notWritten(err) && v.Answer.Issues() && ctx.Err() == nil:
+			// The same token stays good, and a phone that signs out on any failure
+			// gets its access token (design.md section 3). A caller who left has
+			// nothing to get, and says nothing about the store.
 			k.observe(Event{SID: k.Names.SID(s.ID), Client: s.Client, User: s.User, Verdict: v, Degraded: true, Tries: try})
 			return Turn{Session: s, Token: presented, Answer: Repeated, Now: l.Now}, nil
 		default:
@@ -131,7 +139,7 @@ func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Clien
 // settle turns a verdict that needs no further write into the answer.
 func (k *Keeper) settle(s Session, now time.Time, v Verdict, tries int) (Turn, error) {
 	e := Event{SID: k.Names.SID(s.ID), Client: s.Client, User: s.User, Verdict: v, Tries: tries}
-	if v.Answer == Reused || v.Answer == Rotated && s.EndReason != "" {
+	if v.Answer == Reused {
 		e.Ended = s.EndReason
 	}
 	k.observe(e)
@@ -141,7 +149,7 @@ func (k *Keeper) settle(s Session, now time.Time, v Verdict, tries int) (Turn, e
 			Words: "a newer answer for this device is on its way; repeat the request"}
 	case v.Answer == Refused:
 		return Turn{}, refusal(v.Reason)
-	case s.EndReason != "": // reused, also when found again after an unknown commit
+	case v.Answer == Reused:
 		return Turn{}, refusal(s.EndReason)
 	}
 	return Turn{Session: s, Token: k.newest(s), Answer: v.Answer, Now: now}, nil
@@ -151,6 +159,9 @@ func (k *Keeper) settle(s Session, now time.Time, v Verdict, tries int) (Turn, e
 func (k *Keeper) newest(s Session) secret.Text {
 	return k.Tokens.Encode(s.ID, s.Secret, uint32(s.Chain.Newest), s.Chain.IssuedAt)
 }
+
+// notWritten reports whether a change that failed is certainly not there.
+func notWritten(err error) bool { return errors.Is(err, ErrReadOnly) || fault.Is(err, fault.Busy) }
 
 // moved reports whether a decision asks for a write.
 func moved(was, is Session) bool {
@@ -289,7 +300,7 @@ func (k *Keeper) ending(ctx context.Context, l Loaded, pol Policy, why fault.Rea
 // The error is NotFound or Unavailable; nil means durable.
 func (k *Keeper) End(ctx context.Context, which id.Session, why fault.Reason) error {
 	var last error
-	for range maxTries {
+	for range endTries {
 		l, err := k.Store.Load(ctx, which)
 		if errors.Is(err, ErrNotFound) {
 			return fault.New(fault.NotFound, "no such session")
@@ -387,12 +398,11 @@ func (k *Keeper) Look(ctx context.Context, presented secret.Text, by id.Client, 
 	}
 	p := Presented{Client: by, Generation: Generation(opened.Generation), IssuedAt: opened.IssuedAt,
 		Genuine: k.Tokens.Genuine(opened, l.Session.Secret)}
-	switch _, v := l.Session.Refresh(p, l.Standing, pol, l.Now); v.Answer {
-	case Repeated, Rotated, Recovered:
-		return l, nil
-	default:
+	_, v := l.Session.Refresh(p, l.Standing, pol, l.Now)
+	if !v.Answer.Issues() {
 		return l, refusal(v.Reason)
 	}
+	return l, nil
 }
 
 // Owned finds the session behind any genuine refresh token of one client,

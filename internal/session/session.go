@@ -196,6 +196,9 @@ var answerNames = [...]string{"refused", "repeated", "rotated", "recovered", "la
 // String is the answer's name in logs and metrics.
 func (a Answer) String() string { return answerNames[a] }
 
+// Issues reports whether the bearer gets tokens.
+func (a Answer) Issues() bool { return a == Repeated || a == Rotated || a == Recovered }
+
 // Verdict is the decision and the row of the table it came from.
 type Verdict struct {
 	Answer Answer

@@ -11,9 +11,10 @@ import (
 	"holdfast.example/internal/id"
 )
 
-// The outcomes of a Store that change what the Keeper does next. Any other
-// error means that the store could not do it, or that nobody knows whether it
-// did: the request is safe to repeat.
+// The outcomes of a Store that change what the Keeper does next; fault.Busy, a
+// change that was not begun, counts as ErrReadOnly. Any other error means that
+// the store could not do it, or that nobody knows whether it did: the request is
+// safe to repeat.
 var (
 	// ErrNotFound: no such session, or one purged long after its end.
 	ErrNotFound = errors.New("session: not found")
@@ -27,8 +28,8 @@ var (
 
 // Store keeps sessions. Every call is atomic; a change that returned nil is
 // durable and visible to every later Load on every node; a change that
-// returned an error other than ErrChanged and ErrReadOnly has an unknown
-// outcome. Calls are safe for concurrent use by many processes, and nothing
+// returned an error other than ErrChanged, ErrReadOnly and fault.Busy has an
+// unknown outcome. Calls are safe for concurrent use by many processes, and nothing
 // here needs a lock held between two calls.
 type Store interface {
 	// Now is the store's time in UTC, in whole milliseconds: the one clock that
