@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,16 +41,15 @@ func (d *Dev) mount(s *Server, m *mux) {
 // demoAPI is a small protected API: it tells the bearer who he is. It asks the
 // record, so it obeys every sign-out at once.
 func (s *Server) demoAPI(w http.ResponseWriter, r *http.Request) {
-	const scheme = "Bearer "
-	h := r.Header.Get("Authorization")
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	if len(h) <= len(scheme) || h[:len(scheme)] != scheme {
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="`+s.config.Issuer+`"`)
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	b, err := s.Issuer.Bearer(r.Context(), secret.New(h[len(scheme):]))
+	b, err := s.Issuer.Bearer(r.Context(), secret.New(token))
 	if err != nil {
 		e := fault.As(err)
 		note(r, e)

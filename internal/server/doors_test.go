@@ -3,6 +3,7 @@ package server_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -228,17 +229,18 @@ func cmdTogether(ts *testscript.TestScript, _ bool, args []string) {
 	p := s.actor(ts)
 	form := p.refreshFields()
 	form.Set("client_id", p.client)
-	answers := make([]answer, n)
+	answers, errs := make([]answer, n), make([]error, n)
 	var wg sync.WaitGroup
 	start := make(chan struct{})
 	for i := range n {
 		wg.Go(func() {
 			<-start
-			answers[i], err = s.house.send(http.MethodPost, "/oauth2/token", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), nil)
+			answers[i], errs[i] = s.house.send(http.MethodPost, "/oauth2/token", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), nil)
 		})
 	}
 	close(start)
 	wg.Wait()
+	ts.Check(errors.Join(errs...))
 	got := map[string]bool{}
 	for i, a := range answers {
 		if a.status != http.StatusOK {

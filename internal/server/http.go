@@ -28,10 +28,8 @@ const (
 	idleTimeout = 120 * time.Second
 	// maxHeader is the largest request header, in bytes.
 	maxHeader = 16 << 10
-	// AnswerWithin is the time from the read of a session to its answer: what
-	// takes longer is answered 503, because an end may have come in between
-	// (design.md section 3).
-	AnswerWithin = 10 * time.Second
+	// maxMethod is how much of a method the log shows: those in use are shorter.
+	maxMethod = 16
 )
 
 // exchange is what the log and the metrics want to know of one request. It is
@@ -71,12 +69,13 @@ func (m *mux) Handle(p string, h http.Handler) {
 
 // front is everything that happens to a request before a door sees it and
 // after: a deadline, an id, one log line, one measurement, and no panic that
-// leaves the process.
+// leaves the process. The deadline is what keeps an answer from being older than
+// the record of revocations allows (design.md section 3).
 func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		x := &exchange{}
-		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), AnswerWithin)
+		ctx, cancel := context.WithTimeout(context.WithValue(r.Context(), exchangeKey{}, x), s.config.RequestTimeout)
 		defer cancel()
 		r = r.WithContext(ctx)
 		rec := recorderPool.Get().(*recorder)
@@ -86,7 +85,7 @@ func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handle
 				if p == http.ErrAbortHandler {
 					panic(p)
 				}
-				s.log.Error("panic", "method", r.Method, "path", shownPath(r), "panic", p, "stack", string(debug.Stack()))
+				s.log.Error("panic", "method", shown(r.Method, maxMethod), "path", shown(r.URL.Path, maxPath), "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
 					rec.Header().Set("Content-Type", "application/json")
 					rec.WriteHeader(http.StatusInternalServerError)
@@ -149,7 +148,7 @@ func (s *Server) finish(r *http.Request, status int, x *exchange, took time.Dura
 	}
 	x.id = id.NewToken()
 	attrs := []slog.Attr{
-		slog.String("request", x.id), slog.String("method", r.Method), slog.String("route", route),
+		slog.String("request", x.id), slog.String("method", shown(r.Method, maxMethod)), slog.String("route", route),
 		slog.Int("status", status), slog.Float64("ms", float64(took)/float64(time.Millisecond)),
 		slog.String("from", s.from(r).String()),
 	}
@@ -162,13 +161,15 @@ func (s *Server) finish(r *http.Request, status int, x *exchange, took time.Dura
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// shownPath bounds a path for the log.
-func shownPath(r *http.Request) string {
-	const most = 200
-	if len(r.URL.Path) > most {
-		return r.URL.Path[:most]
+// maxPath is how much of a path the log shows, in bytes.
+const maxPath = 200
+
+// shown bounds what a caller chose for the log.
+func shown(s string, most int) string {
+	if len(s) > most {
+		return s[:most]
 	}
-	return r.URL.Path
+	return s
 }
 
 // from is the caller's address. A forwarded address counts only when the peer

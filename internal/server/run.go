@@ -30,8 +30,6 @@ const (
 	// that are open, telling each to close, before it closes the idle ones. A
 	// request that was already on its way is answered, not reset.
 	settle = 1500 * time.Millisecond
-	// stopWithin bounds the wait for requests in flight after that.
-	stopWithin = 20 * time.Second
 )
 
 // Run answers on the listeners until the context ends, then drains: it tells
@@ -81,13 +79,13 @@ func (s *Server) drain(servers []*http.Server) error {
 	s.log.Info("draining")
 	s.draining.Store(true)
 	time.Sleep(settle)
-	ctx, cancel := context.WithTimeout(context.Background(), stopWithin)
+	ctx, cancel := context.WithTimeout(context.Background(), s.config.DrainTimeout)
 	defer cancel()
 	var errs []error
 	for _, srv := range servers {
 		err := srv.Shutdown(ctx)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("requests were still running after %s: %w", stopWithin, err))
+			errs = append(errs, fmt.Errorf("requests were still running after %s: %w", s.config.DrainTimeout, err))
 		}
 	}
 	s.log.Info("drained")
