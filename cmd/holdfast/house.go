@@ -72,7 +72,7 @@ func databasePath(c server.Config) (string, error) {
 
 // stores hands the database to the rooms.
 func stores(db *sqlite.DB) server.Stores {
-	return server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(),
+	return server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(),
 		Ready: db.Ping, Writable: db.Writable, Check: func(ctx context.Context) error { return inOrder(db.Check(ctx)) },
 		Figures: func() server.StoreFigures {
 			f := db.Stats()

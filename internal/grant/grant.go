@@ -19,6 +19,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
@@ -85,6 +86,7 @@ type Issuer struct {
 	Users    *user.Directory
 	Sessions *session.Keeper
 	Revoked  feed.Store
+	Audit    audit.Store
 	Minter   token.Minter
 	Reader   token.Reader
 	Attempts *limit.Attempts
@@ -135,6 +137,7 @@ func (is *Issuer) Grant(ctx context.Context, r Request) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
+	ctx = audit.As(ctx, audit.Who{Actor: audit.ByClient, ID: string(c.ID), From: r.From})
 	grant, known := ways[r.Type]
 	switch {
 	case !known || !is.anybodyMay(r.Type):

@@ -159,6 +159,8 @@ func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) 
 	if err != nil {
 		return err
 	}
+	who := audit.Acting(ctx)
+	ctx = audit.As(ctx, audit.Who{Actor: audit.ByClient, ID: string(c.ID), From: who.From})
 	which, ok, err := is.Sessions.Owned(ctx, t, c.ID)
 	if err != nil {
 		return err

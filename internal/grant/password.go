@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/limit"
@@ -32,6 +33,7 @@ func (is *Issuer) password(ctx context.Context, c client.Client, r Request) (ear
 	if err != nil {
 		return earned{}, err
 	}
+	ctx = audit.As(ctx, audit.Who{Actor: audit.ByUser, ID: u.ID.String(), From: r.From})
 	turn, err := is.Sessions.Open(ctx, session.SignIn{
 		User: u.ID, Epoch: u.Epoch, Client: c.ID, Scope: scope, Grant: "password", AMR: "pwd",
 		Device: r.Device.facts(), Attempt: r.Device.AttemptID, Policy: is.policy(c),
@@ -67,10 +69,29 @@ func (is *Issuer) prove(ctx context.Context, c client.Client, r Request) (user.U
 		return user.User{}, err
 	}
 	u, err := is.Users.Prove(ctx, who, r.Password)
-	if !fault.Is(err, fault.InvalidGrant) { // right, or never looked at
-		_ = is.Attempts.Return(ctx, is.Now(), try) // an attempt too many counted heals with time
+	if fault.Is(err, fault.InvalidGrant) {
+		return user.User{}, is.refusedSignIn(ctx, c, who, r, err)
 	}
+	_ = is.Attempts.Return(ctx, is.Now(), try) // an attempt too many counted heals with time
 	return u, err
+}
+
+// refusedSignIn writes the account of a failed attempt on an account that
+// exists, and returns the refusal. A store that cannot write answers 503: what
+// happened must not go unrecorded.
+func (is *Issuer) refusedSignIn(ctx context.Context, c client.Client, who user.Candidate, r Request, refusal error) error {
+	now, err := is.Sessions.Store.Now(ctx)
+	if err != nil {
+		return fault.Down(err)
+	}
+	e := audit.New(ctx, audit.SignInRefused, now)
+	e.User, e.Client = who.ID(), c.ID
+	e.Details = map[string]string{"device": r.Device.Name, "why": errors.Unwrap(refusal).Error()}
+	err = is.Audit.Add(ctx, e)
+	if err != nil {
+		return fault.Down(err)
+	}
+	return refusal
 }
 
 // The limits of what an app may tell about itself, in bytes.

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/door/admin"
 	"holdfast.example/internal/door/oauth"
@@ -35,6 +36,7 @@ type Stores struct {
 	Clients  client.Store
 	Keys     key.Store
 	Feed     feed.Store
+	Audit    audit.Store
 	// Ready reports whether the store can be read, and Writable whether it can
 	// be written; both are cheap.
 	Ready    func(context.Context) error
@@ -120,7 +122,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed,
+	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed, Audit: p.Stores.Audit,
 		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
 		Attempts: limit.NewAttempts(attempts(c)), Strangers: strangers(), Limits: c.Limits(), Now: p.Now}
 	s.metrics.passwords(s.hasher)

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/key"
@@ -72,7 +73,7 @@ func (d *Door) Mount(m *http.ServeMux) {
 		"POST /admin/v1/keys/drop":                d.dropKey,
 	} {
 		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			body, err := h(r)
+			body, err := h(r.WithContext(audit.As(r.Context(), audit.Who{Actor: audit.ByOperator})))
 			if err != nil {
 				d.refuse(w, r, err)
 				return

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
@@ -14,7 +15,8 @@ import (
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 	f, cred, err := d.ask(w, r)
 	if err == nil {
-		err = d.Issuer.Revoke(r.Context(), cred, f.Secret("token"))
+		ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByClient, From: d.From(r)})
+		err = d.Issuer.Revoke(ctx, cred, f.Secret("token"))
 	}
 	if err != nil {
 		d.refuse(w, r, err)
