@@ -43,11 +43,11 @@ type HasherOptions struct {
 //
 // A hash is 20 ms of pure work, and a process that does it on every core answers
 // everything else late: the scheduler looks at the network only when a core runs
-// out of work. Measured on two cores, a small HTTP request that takes 0.4 ms
-// (p99) takes 55 ms beside two hashing goroutines, and 0.7 ms beside two
-// hashing processes of lower priority, at the same 90 hashes a second. So that
-// is what a server should use (see HasherOptions.Command); without it one core
-// is left free.
+// out of work. Measured on two cores (BenchmarkFairness), a small HTTP request
+// with a p99 of 0.5 ms takes 62 ms beside two hashing goroutines, and still
+// 0.5 ms beside two hashing processes of lower priority, which do nine tenths of
+// the hashes. So that is what a server should use (HasherOptions.Command);
+// without it one core is left free.
 type Hasher struct {
 	cost  Cost
 	slots chan *slot
