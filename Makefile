@@ -24,7 +24,7 @@ bench: ## the figures of docs/reference/performance.md, in one run
 	@bash scripts/bench
 
 soak: ## the long forms of the tests, about an hour
-	@HOLDFAST_CRASH_CYCLES=1000 HOLDFAST_WORLD_DAYS=2000000 bash scripts/test
+	@bash scripts/soak
 
 golden: ## rewrite generated pages and golden files; then read the diff
 	go test ./internal/server -run Golden\|Reference -update

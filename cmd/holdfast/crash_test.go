@@ -119,12 +119,31 @@ func TestKill(t *testing.T) {
 
 func (p *crasher) signIn(t *testing.T, base string) {
 	t.Helper()
-	a, status, err := post(http.DefaultClient, base, url.Values{"grant_type": {"password"}, "client_id": {"crash"},
-		"username": {"demo"}, "password": {"demo-password"}, "install_id": {fmt.Sprint("phone-", p.n)}})
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("phone %d cannot sign in: %d %v %v", p.n, status, a, err)
+	token, err := signIn(http.DefaultClient, base, fmt.Sprint("phone-", p.n))
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.refresh, p.parent, p.grandpa = a["refresh_token"], "", ""
+	p.refresh, p.parent, p.grandpa = token, "", ""
+}
+
+// signIn signs an install in and follows Retry-After while the server is busy,
+// as an app does: on a loaded machine password hashes take their time.
+func signIn(c *http.Client, base, install string) (refresh string, err error) {
+	const patience = 30
+	for range patience {
+		a, status, err := post(c, base, url.Values{"grant_type": {"password"}, "client_id": {"crash"},
+			"username": {"demo"}, "password": {"demo-password"}, "install_id": {install}})
+		switch {
+		case err != nil:
+			return "", err
+		case status == http.StatusOK:
+			return a["refresh_token"], nil
+		case status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests:
+			return "", fmt.Errorf("%s cannot sign in: %d %v", install, status, a)
+		}
+		time.Sleep(time.Second)
+	}
+	return "", fmt.Errorf("%s cannot sign in: the server stayed busy", install)
 }
 
 // run refreshes until the server is gone.
