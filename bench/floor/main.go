@@ -15,6 +15,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"os/signal"
 	"runtime"
@@ -39,6 +40,7 @@ func run(verb string, args []string) error {
 	file := fs.String("db", "", "database file of row")
 	rows := fs.Int("rows", 128, "rows that row updates")
 	length := fs.Duration("d", 3*time.Second, "how long hash counts")
+	profiles := fs.String("profiles", "", "address for CPU profiles, empty for none")
 	cores := fs.Int("cores", runtime.NumCPU(), "how many hashes at once")
 	err := fs.Parse(args)
 	if err != nil {
@@ -46,13 +48,13 @@ func run(verb string, args []string) error {
 	}
 	switch verb {
 	case "sign":
-		return serve(*listen, nil)
+		return serve(*listen, *profiles, nil)
 	case "row":
 		w, err := openWriter(*file, *rows)
 		if err != nil {
 			return err
 		}
-		return errors.Join(serve(*listen, w), w.close())
+		return errors.Join(serve(*listen, *profiles, w), w.close())
 	case "hash":
 		fmt.Printf("%.2f\n", hashes(*length, *cores))
 		return nil
@@ -60,18 +62,22 @@ func run(verb string, args []string) error {
 	return fmt.Errorf("there is no %q", verb)
 }
 
-func serve(listen string, w *writer) error {
+func serve(listen, profiles string, w *writer) error {
 	h, err := newHandler("http://"+listen, w)
 	if err != nil {
 		return err
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /oauth2/token", h)
+	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
 	s := &http.Server{Addr: listen, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	failed := make(chan error, 1)
+	failed := make(chan error, 2)
 	go func() { failed <- s.ListenAndServe() }()
+	if profiles != "" {
+		go func() { failed <- http.ListenAndServe(profiles, http.HandlerFunc(pprof.Profile)) }()
+	}
 	select {
 	case err := <-failed:
 		return err
