@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -29,7 +30,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if missed := unseen(); code == 0 && len(missed) > 0 {
+		fmt.Fprintf(os.Stderr, "no test saw these described operations succeed:\n\t%s\n", strings.Join(missed, "\n\t"))
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // hashWorker makes the test binary a process that hashes passwords.
@@ -169,7 +175,11 @@ func forTest(t testing.TB, change ...func(*server.Config)) *house {
 }
 
 func (h *house) send(method, path, kind string, body io.Reader, header http.Header) (answer, error) {
-	r, err := http.NewRequest(method, h.http.URL+path, body)
+	sent, err := sentBody(body)
+	if err != nil {
+		return answer{}, err
+	}
+	r, err := http.NewRequest(method, h.http.URL+path, bytes.NewReader(sent))
 	if err != nil {
 		return answer{}, err
 	}
@@ -186,17 +196,37 @@ func (h *house) send(method, path, kind string, body io.Reader, header http.Head
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, b}, err
-}
-
-func (h *house) operate(method, path string, body io.Reader) (answer, error) {
-	r, err := http.NewRequest(method, "http://admin"+path, body)
 	if err != nil {
 		return answer{}, err
 	}
+	a := answer{res.StatusCode, res.Header, b}
+	return a, described(r, sent, a)
+}
+
+// sentBody reads a body that is sent, so that it can be looked at as well.
+func sentBody(body io.Reader) ([]byte, error) {
+	if body == nil {
+		return nil, nil
+	}
+	return io.ReadAll(body)
+}
+
+func (h *house) operate(method, path string, body io.Reader) (answer, error) {
+	sent, err := sentBody(body)
+	if err != nil {
+		return answer{}, err
+	}
+	r, err := http.NewRequest(method, "http://admin"+path, bytes.NewReader(sent))
+	if err != nil {
+		return answer{}, err
+	}
+	if len(sent) > 0 {
+		r.Header.Set("Content-Type", "application/json")
+	}
 	rec := httptest.NewRecorder()
 	h.server.Admin().ServeHTTP(rec, r)
-	return answer{rec.Code, rec.Result().Header, rec.Body.Bytes()}, nil
+	a := answer{rec.Code, rec.Result().Header, rec.Body.Bytes()}
+	return a, described(r, sent, a)
 }
 
 func (h *house) metrics() (string, error) {
