@@ -90,7 +90,10 @@ type Who struct {
 	Actor Actor
 	// ID names the actor: a subject, a client_id, an operator's subject; "" when
 	// the actor says it all.
-	ID   string
+	ID string
+	// Via is the application that the actor's token was issued to, "" where no
+	// token was shown.
+	Via  id.Client
 	From netip.Addr
 }
 
@@ -165,6 +168,10 @@ type Query struct {
 	Client id.Client
 	SID    string
 	Name   Name
+	// From is the address it came from.
+	From netip.Addr
+	// Until restricts to events from before a time.
+	Until time.Time
 	// Before is the position to go on from (exclusive); 0 starts at the newest.
 	Before int64
 	Limit  int

@@ -36,6 +36,7 @@ var rooms = map[string]room{
 	"internal/house":   {nil, "rules are not part of the house"},
 	"internal/form":    {[]string{"fault", "secret"}, "reading a body means nothing yet"},
 	"internal/problem": {[]string{"fault"}, "how JSON doors read and refuse is the same whatever they are for"},
+	"internal/idem":    {[]string{"fault"}, "remembering an answer must not depend on what was asked"},
 	"internal/limit":   {[]string{"fault"}, "counting attempts must not depend on what is attempted"},
 	"internal/key":     {[]string{"audit", "feed", "fault", "id", "secret"}, "keys do not know what they sign or seal"},
 	"internal/feed":    {[]string{"audit", "fault", "id"}, "the record does not know what ends, only that it ended"},
@@ -56,8 +57,8 @@ var rooms = map[string]room{
 		"grant", "manifest", "door/oauth", "door/admin", "verify"},
 		"the server wires rooms over store interfaces; only cmd knows which store"},
 	"internal/server/refgen":   {[]string{"settings", "client", "manifest", "server"}, "a generator reads the tables of rules and writes one page"},
-	"internal/store/sqlite":    {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed"}, "a store keeps what the rooms describe and decides nothing"},
-	"internal/store/storetest": {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "token"}, "one exercise for every database"},
+	"internal/store/sqlite":    {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem"}, "a store keeps what the rooms describe and decides nothing"},
+	"internal/store/storetest": {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "token"}, "one exercise for every database"},
 	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "key", "user"}, "flags, exit codes, and the choice of a store"},
 }
 

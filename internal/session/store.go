@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"holdfast.example/internal/audit"
@@ -62,7 +63,9 @@ type Store interface {
 	// OfUser lists the sessions of one user that are not marked ended, newest
 	// first, at most limit.
 	OfUser(ctx context.Context, u id.User, limit int) ([]Loaded, error)
-	// Find lists sessions that match, for operators, newest use first.
+	// Find lists sessions that match, for operators, newest use first, at most
+	// q.Limit. One that is used between two pages moves to the front and is not on
+	// the later page.
 	Find(ctx context.Context, q Query) ([]Loaded, error)
 	// Purge deletes at most limit sessions that ended, or were last used, before
 	// the given times, and reports how many.
@@ -108,7 +111,39 @@ type Everywhere struct {
 type Query struct {
 	User   id.User
 	Client id.Client
+	// Device is a part of the device's name or model; the case of ASCII letters
+	// does not count.
+	Device string
 	// Ended includes sessions marked ended.
 	Ended bool
+	// After is where the page before ended; the zero Place begins at the newest.
+	After Place
 	Limit int
+}
+
+// Place is where a session stands in the order of Find.
+type Place struct {
+	UsedAt  time.Time
+	Session id.Session
+}
+
+// Place is where the session stands in the order of Find.
+func (s Session) Place() Place { return Place{s.UsedAt, s.ID} }
+
+// Matches reports whether a device's name or model contains a text, as
+// Query.Device means it.
+func (d Device) Matches(part string) bool {
+	part = lower(part)
+	return strings.Contains(lower(d.Name), part) || strings.Contains(lower(d.Model), part)
+}
+
+// lower is the text with ASCII letters in lower case: what every database does
+// alike.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }

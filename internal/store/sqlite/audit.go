@@ -37,8 +37,8 @@ func tell(c *conn, events []audit.Event) error {
 		if e.Who.From.IsValid() {
 			from = e.Who.From.String()
 		}
-		_, err := c.run(`INSERT INTO audit (at, name, actor, actor_id, address, user, client, sid, object, reason, details)
- VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, session.Millis(e.At), string(e.Name), string(e.Who.Actor), e.Who.ID, from, user,
+		_, err := c.run(`INSERT INTO audit (at, name, actor, actor_id, actor_client, address, user, client, sid, object, reason, details)
+ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, session.Millis(e.At), string(e.Name), string(e.Who.Actor), e.Who.ID, string(e.Who.Via), from, user,
 			string(e.Client), e.SID, e.Object, string(e.Reason), e.EncodeDetails())
 		if err != nil {
 			return err
@@ -56,9 +56,11 @@ func (a Audit) Add(ctx context.Context, e audit.Event) error {
 // user's own page; an operator's other filters read backwards until the page is
 // full.
 const (
-	auditColumns = `SELECT position, at, name, actor, actor_id, address, user, client, sid, object, reason, details FROM audit`
-	findAudit    = ` WHERE position < ? AND (? = '' OR client = ?) AND (? = '' OR sid = ?) AND (? = '' OR name = ?) ORDER BY position DESC LIMIT ?`
-	findOfUser   = ` WHERE user = ? AND position < ? AND (? = '' OR client = ?) AND (? = '' OR sid = ?) AND (? = '' OR name = ?) ORDER BY position DESC LIMIT ?`
+	auditColumns = `SELECT position, at, name, actor, actor_id, address, user, client, sid, object, reason, details, actor_client FROM audit`
+	auditFilters = `position < ? AND (? = '' OR client = ?) AND (? = '' OR sid = ?) AND (? = '' OR name = ?)
+ AND (? = '' OR address = ?) AND (? = 0 OR at < ?) ORDER BY position DESC LIMIT ?`
+	findAudit  = ` WHERE ` + auditFilters
+	findOfUser = ` WHERE user = ? AND ` + auditFilters
 )
 
 // Find implements audit.Store.
@@ -67,8 +69,11 @@ func (a Audit) Find(ctx context.Context, q audit.Query) (all []audit.Event, err 
 	if before <= 0 {
 		before = 1<<63 - 1
 	}
-	cl, name := string(q.Client), string(q.Name)
-	text, args := auditColumns+findAudit, []any{before, cl, cl, q.SID, q.SID, name, name, max(q.Limit, 0)}
+	cl, name, from, until := string(q.Client), string(q.Name), "", session.Millis(q.Until)
+	if q.From.IsValid() {
+		from = q.From.String()
+	}
+	text, args := auditColumns+findAudit, []any{before, cl, cl, q.SID, q.SID, name, name, from, from, until, until, max(q.Limit, 0)}
 	if !q.User.IsZero() {
 		text, args = auditColumns+findOfUser, append([]any{q.User[:]}, args...)
 	}
@@ -88,7 +93,7 @@ func (a Audit) Find(ctx context.Context, q audit.Query) (all []audit.Event, err 
 
 func scanEvent(r row) (e audit.Event, err error) {
 	e = audit.Event{Position: r.int(0), At: session.FromMillis(r.int(1)), Name: audit.Name(r.text(2)),
-		Who:    audit.Who{Actor: audit.Actor(r.text(3)), ID: r.text(4)},
+		Who:    audit.Who{Actor: audit.Actor(r.text(3)), ID: r.text(4), Via: id.Client(r.text(12))},
 		Client: id.Client(r.text(7)), SID: r.text(8), Object: r.text(9), Reason: fault.Reason(r.text(10))}
 	if from := r.text(5); from != "" {
 		if e.Who.From, err = netip.ParseAddr(from); err != nil {

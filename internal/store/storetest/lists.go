@@ -30,6 +30,9 @@ func exerciseLists(t *testing.T, open func(*testing.T) Bundle) {
 		case "ended":
 			s.Device.Install = install
 		}
+		if name == "new" {
+			s.Device.Name, s.Device.Model, s.Device.System = "Handset", "Pixel 9", "NoSuchOS"
+		}
 		made[name] = w.opened(s)
 	}
 	ended := end(made["ended"], fault.SignedOut)
@@ -89,11 +92,45 @@ func exerciseLists(t *testing.T, open func(*testing.T) Bundle) {
 			"of a client":       {session.Query{Client: "another-client", Limit: 10}, []string{"middle"}},
 			"of both":           {session.Query{Client: app, User: other.ID, Limit: 10}, []string{"foreign"}},
 			"of unknown client": {session.Query{Client: "unknown", Limit: 10}, nil},
+			"by device name":    {session.Query{Device: "pHONe", Limit: 10}, []string{"old", "middle", "foreign"}},
+			"by device model":   {session.Query{Device: "pixel", Limit: 10}, []string{"new"}},
+			"limit of device":   {session.Query{Device: "phone", Limit: 2}, []string{"old", "middle"}},
+			"no such device":    {session.Query{Device: "nokia", Limit: 10, Ended: true}, nil},
+			"no other fact":     {session.Query{Device: "nosuchos", Limit: 10}, nil},
+			"not a pattern":     {session.Query{Device: "%", Limit: 10}, nil},
+			"after one":         {session.Query{After: made["old"].Place(), Limit: 10}, []string{"middle", "new", "foreign"}},
+			"after all":         {session.Query{After: made["foreign"].Place(), Limit: 10}, nil},
+			"after, filtered":   {session.Query{After: made["old"].Place(), User: u.ID, Device: "phone", Limit: 10}, []string{"middle"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				all, err := w.Sessions.Find(w.ctx, tt.q)
 				want(t, named(t, all, err), tt.want...)
 			})
+		}
+	})
+	t.Run("pages", func(t *testing.T) {
+		// Sessions used in the same millisecond are each on exactly one page.
+		crowd := w.person()
+		want := map[id.Session]bool{}
+		for range 9 {
+			want[w.opened(device(crowd)).ID] = true
+		}
+		q := session.Query{User: crowd.ID, Limit: 2}
+		for range len(want) {
+			page, err := w.Sessions.Find(w.ctx, q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range page {
+				if !want[l.Session.ID] {
+					t.Error("a session is on two pages")
+				}
+				delete(want, l.Session.ID)
+				q.After = l.Session.Place()
+			}
+		}
+		if len(want) != 0 {
+			t.Errorf("%d sessions are on no page", len(want))
 		}
 	})
 	t.Run("by install", func(t *testing.T) {

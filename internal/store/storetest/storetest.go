@@ -13,10 +13,12 @@ import (
 	"testing"
 	"time"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
+	"holdfast.example/internal/idem"
 	"holdfast.example/internal/key"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/user"
@@ -29,6 +31,8 @@ type Bundle struct {
 	Clients  client.Store
 	Keys     key.Store
 	Feed     feed.Store
+	Audit    audit.Store
+	Calls    idem.Store
 	// RemoveUser erases an account, as an operator would.
 	RemoveUser func(context.Context, id.User) error
 	// Address is what a second process opens to reach the same database, "" if
@@ -53,6 +57,8 @@ func Exercise(t *testing.T, open func(*testing.T) Bundle) {
 		{"Users", exerciseUsers},
 		{"Clients", exerciseClients},
 		{"Keys", exerciseKeys},
+		{"Calls", exerciseCalls},
+		{"Audit", exerciseAudit},
 		{"Race", exerciseRace},
 	}
 	for _, g := range groups {
