@@ -19,6 +19,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -101,6 +102,10 @@ func Open(path string, o Options) (*DB, error) {
 	}
 	if o.Synchronous != Full && !o.LoseAcknowledged {
 		return nil, fmt.Errorf("sqlite: synchronous=%s loses acknowledged sign-outs and refreshes in a power failure; only FULL is allowed", o.Synchronous.pragma())
+	}
+	path, err := filepath.Abs(path) // connections are opened later, too
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
 	}
 	warnings, err := prepareFiles(path)
 	if err != nil {
