@@ -1,8 +1,6 @@
 package session_test
 
 import (
-	"time"
-
 	"holdfast.example/internal/fault"
 	. "holdfast.example/internal/session"
 )
@@ -277,33 +275,4 @@ func least(s set) uint64 {
 		low = min(low, g)
 	}
 	return low
-}
-
-// told translates a scene into the oracle's words.
-func told(sc scene) showing {
-	w := showing{p: uint64(sc.p.Generation), issued: sc.p.IssuedAt.UnixMilli(), rotates: sc.pol.Rotate,
-		overlap: window(sc.pol.Overlap / time.Millisecond), late: window(sc.pol.Late / time.Millisecond),
-		recovery: window(sc.pol.Recovery / time.Millisecond), idle: sc.pol.Idle.Milliseconds(),
-		absolute: sc.pol.Absolute.Milliseconds(), hold: sc.pol.OnReuse == HoldOnReuse, now: sc.now.UnixMilli()}
-	switch {
-	case !sc.p.Genuine:
-		w.stranger = fault.Malformed
-	case sc.p.Client != sc.s.Client:
-		w.stranger = fault.WrongClient
-	case sc.s.Key != "" && sc.s.Key != sc.p.Key:
-		w.stranger = fault.WrongKey
-	}
-	switch {
-	case sc.st.UserDeleted:
-		w.standing = fault.Deleted
-	case sc.st.UserDisabled:
-		w.standing = fault.Disabled
-	case sc.st.UserEpoch > sc.s.Epoch:
-		w.standing = sc.st.EpochReason
-	case sc.st.ClientStopped:
-		w.standing = fault.ClientStopped
-	default:
-		w.standing = sc.st.ParentEnded
-	}
-	return w
 }
