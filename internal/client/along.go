@@ -52,7 +52,7 @@ func differences(was, is Client) map[string]string {
 	before, after := document(was), document(is)
 	found := map[string]string{}
 	for field, value := range after {
-		if old := before[field]; old != value && was.Version > 0 {
+		if old := before[field]; old != value {
 			found[field] = fmt.Sprintf("%s -> %s", old, value)
 		}
 	}

@@ -178,6 +178,7 @@ func TestApplySettles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		r.Now = func() time.Time { return opened }
 		for range rapid.IntRange(1, 5).Draw(t, "rounds") {
 			var set []client.Declared
 			for _, name := range rapid.SliceOfNDistinct(rapid.SampledFrom([]id.Client{"a", "b", "c"}), 0, 3, func(c id.Client) id.Client { return c }).Draw(t, "ids") {

@@ -90,6 +90,16 @@ func grants(c *checker) {
 	})
 }
 
+// scopeAdmin begins the names of the scopes that open the operators' API.
+const scopeAdmin = "admin"
+
+// AdminScope reports whether a scope opens the operators' API.
+func AdminScope(s string) bool { return s == scopeAdmin || strings.HasPrefix(s, scopeAdmin+".") }
+
+// Administers reports whether the client may be given a token for the operators'
+// API.
+func (c Client) Administers() bool { return slices.ContainsFunc(c.Scopes, AdminScope) }
+
 // ownScopes open the server's own interfaces; a user's phone never needs one.
 var ownScopes = []string{"introspect", "revocations.read"}
 
@@ -99,7 +109,7 @@ func scopes(c *checker) {
 		switch {
 		case s == "" || bad || len(s) > maxScope:
 			c.refuse(field, fmt.Sprintf("%q", clip(s)), fmt.Sprintf("a scope is 1 to %d printable characters without space, quote or backslash (RFC 6749 section 3.3)", maxScope), "one entry for each scope")
-		case c.Type == Public && slices.Contains(ownScopes, s):
+		case c.Type == Public && (slices.Contains(ownScopes, s) || AdminScope(s)):
 			c.refuse(field, s, "this scope opens the server's own interfaces, and anybody can be a public client", "keep it to confidential clients")
 		}
 	})

@@ -100,6 +100,5 @@ func apply(t *testing.T, r *client.Registry, declared ...client.Declared) client
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Now, r.EntryLife = time.Now, time.Hour
 	return report
 }
