@@ -80,5 +80,7 @@ func commitFailed(err error) error {
 	return unknownOutcome(err)
 }
 
-// gone is what a caller hears whose context ended before its operation began.
-func gone(ctx context.Context) error { return notWritten(context.Cause(ctx)) }
+// gone is what a caller hears whose context ended before its operation began. It
+// was certainly not written, but that is no reason to go on without it: nobody
+// waits any more, or the time for an answer is over.
+func gone(ctx context.Context) error { return unknownOutcome(context.Cause(ctx)) }
