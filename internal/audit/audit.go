@@ -30,6 +30,8 @@ const (
 	SignedOutAll    Name = "signed_out_everywhere"
 	TokenRevoked    Name = "token_revoked"
 	PasswordChanged Name = "password_changed"
+	PasswordRefused Name = "password_change_refused"
+	PasswordRehash  Name = "password_rehashed"
 	UserCreated     Name = "user_created"
 	UserUpdated     Name = "user_updated"
 	UserDisabled    Name = "user_disabled"
@@ -57,6 +59,7 @@ var sentences = map[Name]string{
 	SignedOutAll:    "Signed out everywhere",
 	TokenRevoked:    "An access token was revoked",
 	PasswordChanged: "The password was changed",
+	PasswordRefused: "A change of the password was refused",
 	UserCreated:     "The account was created",
 	UserUpdated:     "The account was changed",
 	UserDisabled:    "The account was disabled",
@@ -66,7 +69,7 @@ var sentences = map[Name]string{
 // Names lists every event.
 func Names() []Name {
 	return []Name{SignedIn, SignInRefused, SessionEnded, SessionRenamed, SignedOutAll, TokenRevoked, PasswordChanged,
-		UserCreated, UserUpdated, UserDisabled, UserEnabled, ClientCreated, ClientUpdated, ClientDisabled, ClientEnabled,
+		PasswordRefused, PasswordRehash, UserCreated, UserUpdated, UserDisabled, UserEnabled, ClientCreated, ClientUpdated, ClientDisabled, ClientEnabled,
 		ClientDeleted, SecretRotated, KeyMade, KeyRotated, KeyRetired, KeyDropped, RootChanged}
 }
 

@@ -181,3 +181,25 @@ func Basic(h http.Header) (name string, password secret.Text, ok bool, err error
 	}
 	return name, secret.New(pw), true, nil
 }
+
+// Bearer reads an access token from the Authorization header (RFC 6750 section
+// 2.1). Errors are *fault.Error: NoToken when there is none, InvalidRequest for
+// a header that cannot be right.
+func Bearer(h http.Header) (secret.Text, error) {
+	values := h["Authorization"]
+	if len(values) > 1 {
+		return secret.Text{}, fault.New(fault.InvalidRequest, "send one Authorization header")
+	}
+	none := fault.New(fault.NoToken, "send an access token in the Authorization header")
+	if len(values) == 0 {
+		return secret.Text{}, none
+	}
+	scheme, rest, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return secret.Text{}, none
+	}
+	if rest == "" || strings.ContainsAny(rest, " ,") {
+		return secret.Text{}, fault.New(fault.InvalidRequest, "the Authorization header is not Bearer and one token")
+	}
+	return secret.New(rest), nil
+}

@@ -8,6 +8,7 @@ import (
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/limit"
+	"holdfast.example/internal/secret"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/user"
 )
@@ -55,24 +56,37 @@ func (is *Issuer) prove(ctx context.Context, c client.Client, r Request) (user.U
 	}
 	try := limit.Try{Account: who.Key(), Address: r.From}
 	if r.Device.InstallID != "" {
+		install := session.InstallDigest(r.Device.InstallID)
 		// The same look is made for an account that does not exist, at the same cost.
-		_, err := is.Sessions.Store.ByInstall(ctx, who.ID(), c.ID, session.InstallDigest(r.Device.InstallID))
+		_, err := is.Sessions.Store.ByInstall(ctx, who.ID(), c.ID, install)
 		switch {
 		case err == nil:
-			try.Install = r.Device.InstallID
+			try.Install = budgetOf(install)
 		case !errors.Is(err, session.ErrNotFound):
 			return user.User{}, fault.Down(err)
 		}
 	}
-	err = is.Attempts.Begin(ctx, is.Now(), try)
-	if err != nil {
-		return user.User{}, err
-	}
-	u, err := is.Users.Prove(ctx, who, r.Password)
+	u, err := is.attempt(ctx, who, try, r.Password)
 	if fault.Is(err, fault.InvalidGrant) {
 		return user.User{}, is.refusedSignIn(ctx, c, who, r, err)
 	}
-	_ = is.Attempts.Return(ctx, is.Now(), try) // an attempt too many counted heals with time
+	return u, err
+}
+
+// budgetOf names the budget of a known install: the same for a sign-in and for
+// a change of the password.
+func budgetOf(install [16]byte) string { return string(install[:]) }
+
+// attempt proves a password as one counted attempt. InvalidGrant is a wrong one.
+func (is *Issuer) attempt(ctx context.Context, who user.Candidate, try limit.Try, password secret.Text) (user.User, error) {
+	err := is.Attempts.Begin(ctx, is.Now(), try)
+	if err != nil {
+		return user.User{}, err
+	}
+	u, err := is.Users.Prove(ctx, who, password)
+	if !fault.Is(err, fault.InvalidGrant) {
+		_ = is.Attempts.Return(ctx, is.Now(), try) // an attempt too many counted heals with time
+	}
 	return u, err
 }
 
@@ -111,13 +125,21 @@ func (d Device) check() error {
 		{"device_name", d.Name, maxFact}, {"device_model", d.Model, maxFact},
 		{"device_os", d.System, maxFact}, {"app_version", d.App, maxFact},
 	} {
-		if len(f.value) > f.max {
-			return fault.Newf(fault.InvalidRequest, "%s is longer than %d bytes", f.name, f.max)
+		err := checkFact(f.name, f.value, f.max)
+		if err != nil {
+			return err
 		}
-		for _, r := range f.value {
-			if r < 0x20 || r == 0x7f {
-				return fault.Newf(fault.InvalidRequest, "%s contains a control character", f.name)
-			}
+	}
+	return nil
+}
+
+func checkFact(name, value string, longest int) error {
+	if len(value) > longest {
+		return fault.Newf(fault.InvalidRequest, "%s is longer than %d bytes", name, longest)
+	}
+	for _, r := range value {
+		if r < 0x20 || r == 0x7f {
+			return fault.Newf(fault.InvalidRequest, "%s contains a control character", name)
 		}
 	}
 	return nil

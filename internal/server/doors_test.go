@@ -38,7 +38,7 @@ func TestDoors(t *testing.T) {
 			"as": cmdAs, "sign-in": cmdSignIn, "refresh": cmdRefresh, "lose-answer": cmdLoseAnswer, "hold-answer": cmdHoldAnswer,
 			"deliver": cmdDeliver, "together": cmdTogether, "steal": cmdSteal, "sign-out": cmdSignOut, "call": cmdCall,
 			"expect": cmdExpect, "advance": cmdAdvance, "keep": cmdKeep, "token": cmdToken, "json": cmdJSON,
-			"header": cmdHeader, "post": cmdPost, "get": cmdGet, "operator": cmdOperator, "introspect": cmdIntrospect,
+			"header": cmdHeader, "post": cmdPost, "get": cmdGet, "operator": cmdOperator, "account": cmdAccount, "introspect": cmdIntrospect,
 			"reopen": cmdReopen, "metric": cmdMetric, "body": cmdBody, "kid": cmdKid,
 		},
 	})
@@ -307,8 +307,11 @@ func cmdExpect(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(a.status) != args[0] {
 		ts.Fatalf("the answer was %d, not %s: %s", a.status, args[0], a.body)
 	}
-	var e struct{ Error string }
+	var e struct{ Error, Type string }
 	_ = json.Unmarshal(a.body, &e)
+	if kind, ok := strings.CutPrefix(e.Type, "urn:holdfast:problem:"); ok {
+		e.Error = kind
+	}
 	if len(args) > 1 && e.Error != args[1] {
 		ts.Fatalf("error is %q, not %q: %s", e.Error, args[1], a.body)
 	}
@@ -432,18 +435,42 @@ func cmdGet(ts *testscript.TestScript, _ bool, args []string) {
 func cmdOperator(ts *testscript.TestScript, _ bool, args []string) {
 	usage(ts, len(args) == 2 || len(args) == 3, "operator METHOD PATH [JSON]")
 	s := on(ts)
+	method, path, body := s.request(args)
+	a, err := s.house.operate(method, path, body)
+	ts.Check(err)
+	s.last = a
+}
+
+// request reads METHOD PATH [JSON] with {sid:NAME} for the session of NAME.
+func (s *stage) request(args []string) (method, path string, body io.Reader) {
 	for name, p := range s.people {
 		for i := range args {
 			args[i] = strings.ReplaceAll(args[i], "{sid:"+name+"}", sidOf(p.access))
 		}
 	}
-	var body io.Reader
 	if len(args) == 3 {
 		body = strings.NewReader(args[2])
 	}
-	a, err := s.house.operate(args[0], args[1], body)
-	ts.Check(err)
-	s.last = a
+	return args[0], args[1], body
+}
+
+// cmdAccount: account METHOD PATH [JSON] - the device API with the actor's
+// access token; {sid:NAME} is the session of NAME, {next} the cursor that the
+// last list gave.
+func cmdAccount(ts *testscript.TestScript, _ bool, args []string) {
+	usage(ts, len(args) == 2 || len(args) == 3, "account METHOD PATH [JSON]")
+	s := on(ts)
+	var list struct {
+		Next string `json:"next_cursor"`
+	}
+	_ = json.Unmarshal(s.last.body, &list)
+	method, path, body := s.request(args)
+	path = strings.ReplaceAll(path, "{next}", list.Next)
+	kind := ""
+	if body != nil {
+		kind = "application/json"
+	}
+	s.send(ts, method, path, kind, body, http.Header{"Authorization": {"Bearer " + s.actor(ts).access}})
 }
 
 // cmdReopen: reopen - the server is closed and opened again on the same data.

@@ -59,10 +59,10 @@ func newMetrics() *metrics {
 	return m
 }
 
-// request counts one answered request and returns its route: a mounted path,
-// or "other" for everything else.
+// request counts one answered request and returns its route: a path as it was
+// mounted, or "other" for everything else.
 func (m *metrics) request(r *http.Request, status int, took time.Duration) string {
-	route := strings.TrimSuffix(r.URL.Path, "/")
+	route := strings.TrimSuffix(r.Pattern, "/{$}")
 	if !m.routes[route] {
 		route = "other"
 	}

@@ -325,6 +325,48 @@ func (k *Keeper) End(ctx context.Context, which id.Session, why fault.Reason) er
 	return fault.Down(last)
 }
 
+// Rename gives the device of a session another name and returns the session
+// under it. pol is the policy it lives under: what is over has no name to change.
+// The mark of the last writer stays, so that a refresh which waits for its own
+// commit still recognises it. Errors are *fault.Error: NotFound or Unavailable;
+// nil means durable.
+func (k *Keeper) Rename(ctx context.Context, which id.Session, name string, pol Policy) (Session, error) {
+	var last error
+	for range maxTries {
+		l, err := k.Store.Load(ctx, which)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return Session{}, fault.Down(err)
+		}
+		if err != nil || l.Session.Ended(l.Standing, pol, l.Now) != "" {
+			return Session{}, fault.New(fault.NotFound, "no such session")
+		}
+		next := l.Session
+		if next.Device.Name == name {
+			return next, nil
+		}
+		next.Device.Name = name
+		next.Version++
+		err = k.Store.Replace(ctx, Change{Next: next, Audit: []audit.Event{k.renamed(ctx, l, name)}})
+		if err == nil {
+			return next, nil
+		}
+		last = err
+		if !errors.Is(err, ErrChanged) {
+			break
+		}
+	}
+	return Session{}, fault.Down(last)
+}
+
+// renamed is the account of a new name.
+func (k *Keeper) renamed(ctx context.Context, l Loaded, name string) audit.Event {
+	s := l.Session
+	e := audit.New(ctx, audit.SessionRenamed, l.Now)
+	e.User, e.Client, e.SID = s.User, s.Client, k.Names.SID(s.ID)
+	e.Details = map[string]string{"device": name, "before": s.Device.Name}
+	return e
+}
+
 // EndAll signs a user out everywhere, except on one session if it is named.
 func (k *Keeper) EndAll(ctx context.Context, u id.User, why fault.Reason, except id.Session) error {
 	e := Everywhere{User: u, Reason: why, Except: except, EntryLife: k.EntryLife}

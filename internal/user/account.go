@@ -81,6 +81,11 @@ type NewPassword struct {
 	// none.
 	Except    id.Session
 	ExceptSID string
+	// Proved is the account as Prove returned it, where the old password is what
+	// allows the change; nil where something else does. When the account's sessions
+	// were ended meanwhile (by a reset, above all), the old password allows nothing
+	// any more: Conflict.
+	Proved *User
 }
 
 // SetPassword changes a password and ends every session but the excepted one.
@@ -96,6 +101,9 @@ func (d *Directory) SetPassword(ctx context.Context, who id.User, n NewPassword)
 		return User{}, err
 	}
 	return d.change(ctx, who, func(u User) (Change, error) {
+		if n.Proved != nil && n.Proved.Epoch != u.Epoch {
+			return Change{}, fault.New(fault.Conflict, "the account was changed by somebody else meanwhile")
+		}
 		u.PasswordHash = hash
 		return Change{Next: u, Ends: n.Reason, Except: n.Except, ExceptSID: n.ExceptSID}, nil
 	})

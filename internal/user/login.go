@@ -65,7 +65,21 @@ func (d *Directory) Find(ctx context.Context, login string) (Candidate, error) {
 	if err != nil {
 		return c, fault.Down(err)
 	}
-	return Candidate{user: u, found: true, key: "user:" + u.ID.String()}, nil
+	return candidate(u), nil
+}
+
+// Known is the candidate for an account that somebody already is signed in to,
+// to prove its password again. Errors are *fault.Error: NotFound or Unavailable.
+func (d *Directory) Known(ctx context.Context, who id.User) (Candidate, error) {
+	u, err := d.Get(ctx, who)
+	if err != nil {
+		return Candidate{}, err
+	}
+	return candidate(u), nil
+}
+
+func candidate(u User) Candidate {
+	return Candidate{user: u, found: true, key: "user:" + u.ID.String()}
 }
 
 // Authenticate is Find and Prove in one.
@@ -135,7 +149,7 @@ func (d *Directory) rehash(ctx context.Context, proved User, password typed) {
 				return Change{}, errNothing
 			}
 			u.PasswordHash = hash
-			return Change{Next: u}, nil
+			return Change{Next: u, Rehash: true}, nil
 		})
 	}
 	if err != nil && d.RehashFailed != nil {

@@ -21,6 +21,8 @@ func told(ctx context.Context, was User, c Change) audit.Event {
 		name = audit.UserDisabled
 	case was.Disabled && !is.Disabled:
 		name = audit.UserEnabled
+	case c.Rehash:
+		name = audit.PasswordRehash
 	}
 	e := audit.New(ctx, name, is.UpdatedAt)
 	e.User, e.Reason = is.ID, c.Ends

@@ -72,7 +72,10 @@ type Store interface {
 // transaction raises the user's epoch by one (Next.Epoch already carries it),
 // which ends every session but Except, and records one entry.
 type Change struct {
-	Next      User
+	Next User
+	// Rehash says that the same password was stored under a better hash, which is
+	// nothing that happened to the account.
+	Rehash    bool
 	Ends      fault.Reason
 	Except    id.Session
 	ExceptSID string

@@ -117,9 +117,9 @@ func bearer(w http.ResponseWriter, r *http.Request) (secret.Text, error) {
 	if r.URL.Query().Has("access_token") {
 		return secret.Text{}, fault.New(fault.InvalidRequest, "send the access token in the Authorization header: URLs end up in logs")
 	}
-	values := r.Header["Authorization"]
-	if len(values) > 1 {
-		return secret.Text{}, fault.New(fault.InvalidRequest, "send one Authorization header")
+	inHeader, err := form.Bearer(r.Header)
+	if fault.Is(err, fault.InvalidRequest) {
+		return secret.Text{}, err
 	}
 	var inBody secret.Text
 	if r.Method == http.MethodPost && r.ContentLength != 0 {
@@ -129,21 +129,11 @@ func bearer(w http.ResponseWriter, r *http.Request) (secret.Text, error) {
 		}
 		inBody = f.Secret("access_token")
 	}
-	if len(values) == 0 {
-		if inBody.Empty() {
-			return secret.Text{}, fault.New(fault.NoToken, "send an access token in the Authorization header")
-		}
-		return inBody, nil
-	}
-	if !inBody.Empty() {
+	switch {
+	case inBody.Empty():
+		return inHeader, err
+	case len(r.Header["Authorization"]) > 0:
 		return secret.Text{}, fault.New(fault.InvalidRequest, "send the access token once: header or body")
 	}
-	scheme, rest, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return secret.Text{}, fault.New(fault.NoToken, "send an access token in the Authorization header")
-	}
-	if rest == "" || strings.ContainsAny(rest, " ,") {
-		return secret.Text{}, fault.New(fault.InvalidRequest, "the Authorization header is not Bearer and one token")
-	}
-	return secret.New(rest), nil
+	return inBody, nil
 }
