@@ -30,7 +30,12 @@ func TestDoors(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			env.Defer(h.close)
+			env.Defer(func() {
+				for _, leak := range h.leaks() {
+					t.Error(leak)
+				}
+				h.close()
+			})
 			env.Values[stageKey] = &stage{house: h, people: map[string]*person{}, kept: map[string]string{}}
 			return nil
 		},

@@ -69,6 +69,10 @@ type house struct {
 	log    *syncBuffer
 	// image is the closed database, of the template only.
 	image []byte
+	// rewire, when set, changes the parts before the server is made.
+	rewire func(*server.Parts)
+	// secrets is every credential that went over the wire (LOGS-01).
+	secrets secrets
 
 	db     *sqlite.DB
 	server *server.Server
@@ -135,11 +139,15 @@ func (h *house) open() error {
 	}
 	db := h.db
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.server, err = server.New(context.Background(), h.config, server.Parts{
+	p := server.Parts{
 		Stores: server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(),
 			Ready: db.Ping, Writable: db.Writable, Check: func(ctx context.Context) error { _, err := db.Check(ctx); return err }},
 		Root: h.root, Log: log, Now: h.clock.Now, Dev: &server.Dev{}, HashCommand: []string{os.Args[0], hashWorker},
-	})
+	}
+	if h.rewire != nil {
+		h.rewire(&p)
+	}
+	h.server, err = server.New(context.Background(), h.config, p)
 	if err != nil {
 		return err
 	}
@@ -170,12 +178,17 @@ func forTest(t testing.TB, change ...func(*server.Config)) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.close)
+	t.Cleanup(func() {
+		for _, leak := range h.leaks() {
+			t.Error(leak)
+		}
+		h.close()
+	})
 	return h
 }
 
 func (h *house) send(method, path, kind string, body io.Reader, header http.Header) (answer, error) {
-	sent, err := sentBody(body)
+	sent, err := h.sentBody(body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -199,20 +212,23 @@ func (h *house) send(method, path, kind string, body io.Reader, header http.Head
 	if err != nil {
 		return answer{}, err
 	}
+	h.secrets.seen(b)
 	a := answer{res.StatusCode, res.Header, b}
 	return a, described(r, sent, a)
 }
 
 // sentBody reads a body that is sent, so that it can be looked at as well.
-func sentBody(body io.Reader) ([]byte, error) {
+func (h *house) sentBody(body io.Reader) ([]byte, error) {
 	if body == nil {
 		return nil, nil
 	}
-	return io.ReadAll(body)
+	b, err := io.ReadAll(body)
+	h.secrets.seen(b)
+	return b, err
 }
 
 func (h *house) operate(method, path string, body io.Reader) (answer, error) {
-	sent, err := sentBody(body)
+	sent, err := h.sentBody(body)
 	if err != nil {
 		return answer{}, err
 	}
@@ -225,6 +241,7 @@ func (h *house) operate(method, path string, body io.Reader) (answer, error) {
 	}
 	rec := httptest.NewRecorder()
 	h.server.Admin().ServeHTTP(rec, r)
+	h.secrets.seen(rec.Body.Bytes())
 	a := answer{rec.Code, rec.Result().Header, rec.Body.Bytes()}
 	return a, described(r, sent, a)
 }
