@@ -156,7 +156,8 @@ type Store interface {
 	// Put writes c.Next, whose stored version is c.Next.Version-1 (0 for a new
 	// one), and what comes along in the same transaction. ErrChanged otherwise.
 	Put(ctx context.Context, c Change) error
-	// Delete removes a client; ErrNotFound when there is none.
+	// Delete removes a client; ErrNotFound when there is none. Its sessions never
+	// stand again, not even when another client is registered under its id.
 	Delete(ctx context.Context, which id.Client, along Along) error
 }
 

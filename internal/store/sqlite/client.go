@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"holdfast.example/internal/client"
+	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
+	"holdfast.example/internal/session"
 )
 
 // All implements client.Store.
@@ -45,6 +48,11 @@ func (cs Clients) Put(ctx context.Context, ch client.Change) error {
 	if err != nil {
 		return err
 	}
+	if cl.Version == 1 {
+		if err := cs.bury(ctx, cl.ID); err != nil {
+			return err
+		}
+	}
 	return cs.db.writer.write(ctx, func(c *conn) error {
 		stored, err := c.number("SELECT version FROM client WHERE id = ?", string(cl.ID))
 		if err != nil {
@@ -67,11 +75,59 @@ func (cs Clients) Put(ctx context.Context, ch client.Change) error {
 	})
 }
 
-// Delete implements client.Store. The row stays, empty, for the sessions that
-// name it.
+// tombstone stands for the document of a client that was deleted.
+const tombstone = "deleted"
+
+// bury ends the sessions of a deleted client before its id is registered anew:
+// what one application was given must not come to life for another of the same
+// name. While it goes on, a stretch of the table at a time, the client still
+// counts as stopped; a crash leaves nothing but work to be done again.
+func (cs Clients) bury(ctx context.Context, which id.Client) error {
+	var deleted int64
+	err := cs.db.readers.read(ctx, func(c *conn) (err error) {
+		deleted, err = c.number("SELECT ref FROM client WHERE id = ? AND version = 0 AND doc = ?", string(which), tombstone)
+		return err
+	})
+	if err != nil || deleted == 0 {
+		return err
+	}
+	for from, last := int64(math.MinInt64), false; !last; {
+		until, err := cs.stretch(ctx, from)
+		if err != nil {
+			return err
+		}
+		err = cs.db.writer.write(ctx, func(c *conn) error {
+			_, err := c.run(`UPDATE session SET ended_at = ?, end_reason = ?, version = version + 1
+ WHERE key BETWEEN ? AND ? AND ended_at IS NULL AND terms IN (SELECT ref FROM terms WHERE client = ?)`,
+				session.Millis(cs.db.time()), string(fault.ClientStopped), from, until, deleted)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		from, last = until+1, until == math.MaxInt64
+	}
+	return nil
+}
+
+// stretch tells where a stretch of the table of sessions ends.
+func (cs Clients) stretch(ctx context.Context, from int64) (until int64, err error) {
+	err = cs.db.readers.read(ctx, func(c *conn) error {
+		until = math.MaxInt64
+		_, err := c.one("SELECT key FROM session WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", []any{from, purgeLook}, func(r row) error {
+			until = r.int(0) - 1
+			return nil
+		})
+		return err
+	})
+	return until, err
+}
+
+// Delete implements client.Store. The row stays, without its document, for the
+// sessions that name it.
 func (cs Clients) Delete(ctx context.Context, which id.Client, along client.Along) error {
 	return cs.db.writer.write(ctx, func(c *conn) error {
-		n, err := c.run("UPDATE client SET version = 0, stopped = 1, doc = '' WHERE id = ? AND version > 0", string(which))
+		n, err := c.run("UPDATE client SET version = 0, stopped = 1, doc = ? WHERE id = ? AND version > 0", tombstone, string(which))
 		if err != nil {
 			return err
 		}

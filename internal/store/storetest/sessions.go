@@ -243,6 +243,21 @@ func exerciseStanding(t *testing.T, open func(*testing.T) Bundle) {
 			t.Fatal(err)
 		}
 		stands(t, s.ID, session.Standing{UserEpoch: 1, ClientStopped: true})
+		c.Version = 1 // somebody else may have the name now
+		if err := w.Clients.Put(w.ctx, client.Change{Next: c}); err != nil {
+			t.Fatal(err)
+		}
+		was := w.load(s.ID).Session
+		if was.EndReason != fault.ClientStopped || was.EndedAt.IsZero() || was.Version != s.Version+1 {
+			t.Errorf("a deleted client's session came to life for another client: ended %q, version %d", was.EndReason, was.Version)
+		}
+		if err := w.Sessions.Replace(w.ctx, session.Change{Next: next(s)}); !errors.Is(err, session.ErrChanged) {
+			t.Errorf("it can be replaced: %v", err)
+		}
+		again := device(w.person())
+		again.Client = c.ID
+		w.opened(again)
+		stands(t, again.ID, session.Standing{UserEpoch: 1})
 	})
 	t.Run("client never registered", func(t *testing.T) {
 		s := device(w.person())
