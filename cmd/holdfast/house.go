@@ -22,8 +22,8 @@ type house struct {
 	db     *sqlite.DB
 }
 
-// openHouse opens the database and makes the server.
-func openHouse(ctx context.Context, c server.Config, t terminal, now func() time.Time, dev *server.Dev) (*house, error) {
+// openHouse opens the database and makes the server. change, when set, adds to what the server is made of.
+func openHouse(ctx context.Context, c server.Config, t terminal, now func() time.Time, change func(*server.Parts)) (*house, error) {
 	err := os.MkdirAll(c.Data, 0o700)
 	if err != nil {
 		return nil, fmt.Errorf("the data directory cannot be made: %w", err)
@@ -48,8 +48,11 @@ func openHouse(ctx context.Context, c server.Config, t terminal, now func() time
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s, err := server.New(ctx, c, server.Parts{Stores: stores(db), Root: root, Log: log, Now: now, Dev: dev,
-		HashCommand: []string{self, hashVerb}, Env: t.lookup})
+	parts := server.Parts{Stores: stores(db), Root: root, Log: log, Now: now, HashCommand: []string{self, hashVerb}, Env: t.lookup}
+	if change != nil {
+		change(&parts)
+	}
+	s, err := server.New(ctx, c, parts)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -72,7 +75,7 @@ func databasePath(c server.Config) (string, error) {
 
 // stores hands the database to the rooms.
 func stores(db *sqlite.DB) server.Stores {
-	return server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(),
+	return server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(),
 		Ready: db.Ping, Writable: db.Writable, Check: func(ctx context.Context) error { return inOrder(db.Check(ctx)) },
 		Figures: func() server.StoreFigures {
 			f := db.Stats()

@@ -29,6 +29,7 @@ type commands struct {
 	Client  clientCmd  `cmd:"" help:"Look after registered applications."`
 	Session sessionCmd `cmd:"" help:"Look after signed-in devices."`
 	Key     keyCmd     `cmd:"" help:"Look after signing and sealing keys."`
+	Audit   auditCmd   `cmd:"" help:"Read what happened."`
 	Check   checkCmd   `cmd:"" help:"Hold the configuration against its rules, and the database against itself."`
 	Why     whyCmd     `cmd:"" help:"Say why a token works or does not."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema."`

@@ -59,7 +59,7 @@ func (p place) reach(ctx context.Context, t terminal) (*operator, error) {
 	if _, err := os.Stat(database); err != nil {
 		return nil, fmt.Errorf("no server answers on %s and there is no database at %s; start one with `holdfast dev`, or name another --data directory", socket, database)
 	}
-	h, err := openHouse(ctx, c, t, time.Now, nil)
+	h, err := openHouse(ctx, c, t, time.Now, func(p *server.Parts) { p.Mending = true })
 	if err != nil {
 		return nil, err
 	}
@@ -93,10 +93,11 @@ func (t inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
 // an error with the words of the problem document.
 func (o *operator) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
+	kind := "application/json"
 	switch v := in.(type) {
 	case nil:
 	case []byte:
-		body = bytes.NewReader(v)
+		body, kind = bytes.NewReader(v), "application/toml"
 	default:
 		b, err := json.Marshal(v)
 		if err != nil {
@@ -108,6 +109,9 @@ func (o *operator) call(ctx context.Context, method, path string, in, out any) e
 	if err != nil {
 		return err
 	}
+	if body != nil {
+		r.Header.Set("Content-Type", kind)
+	}
 	res, err := o.client.Do(r)
 	if err != nil {
 		return fmt.Errorf("the server did not answer: %w", err)
@@ -117,7 +121,7 @@ func (o *operator) call(ctx context.Context, method, path string, in, out any) e
 	if err != nil {
 		return fmt.Errorf("the answer ended early: %w", err)
 	}
-	if res.StatusCode != http.StatusOK {
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		var p struct{ Title, Detail string }
 		if json.Unmarshal(b, &p) == nil && p.Detail != "" {
 			return errors.New(p.Detail)

@@ -39,41 +39,60 @@ func (c *serveCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	h, err := openHouse(ctx, config, t, time.Now, nil)
+	main, err := bind(&config)
 	if err != nil {
 		return err
 	}
-	return errors.Join(h.run(ctx, config, t, nil), h.close())
+	h, err := openHouse(ctx, config, t, time.Now, nil)
+	if err != nil {
+		return errors.Join(err, main.Close())
+	}
+	return errors.Join(h.run(ctx, config, main, nil), h.close())
 }
 
-// run opens the listeners and serves until the context ends.
-func (h *house) run(ctx context.Context, c server.Config, t terminal, ready func(net.Addr)) error {
+// bind opens the main listener, because only then a port that the system
+// chooses is known, and with it the issuer that nobody wrote.
+func bind(c *server.Config) (net.Listener, error) {
 	main, err := net.Listen("tcp", c.Listen)
 	if err != nil {
-		return fmt.Errorf("cannot listen on %s: %w", c.Listen, err)
+		return nil, fmt.Errorf("cannot listen on %s: %w", c.Listen, err)
 	}
+	c.Bound(main.Addr())
+	return main, nil
+}
+
+// run opens the other listeners and serves until the context ends.
+func (h *house) run(ctx context.Context, c server.Config, main net.Listener, ready func()) error {
 	l := server.Listeners{Main: main}
+	var err error
 	if c.Socket() != "" {
 		l.Admin, err = server.ListenAdmin(c.Socket())
 		if err != nil {
 			return errors.Join(err, main.Close())
 		}
 	}
-	if c.MetricsListen != "" && c.MetricsListen != server.Off {
-		l.Metrics, err = net.Listen("tcp", c.MetricsListen)
+	for _, more := range []struct {
+		on   *net.Listener
+		addr string
+		what string
+	}{{&l.Metrics, c.MetricsListen, "metrics"}, {&l.Operators, c.AdminListen, "operators"}} {
+		if more.addr == "" || more.addr == server.Off {
+			continue
+		}
+		*more.on, err = net.Listen("tcp", more.addr)
 		if err != nil {
-			return errors.Join(fmt.Errorf("cannot listen on %s for metrics: %w", c.MetricsListen, err), main.Close())
+			return errors.Join(fmt.Errorf("cannot listen on %s for %s: %w", more.addr, more.what, err), main.Close())
 		}
 	}
 	if ready != nil {
-		ready(main.Addr())
+		ready()
 	}
 	return h.server.Run(ctx, l)
 }
 
 type devCmd struct {
 	Data      string   `help:"Data directory." default:"./holdfast-data" type:"path" placeholder:"DIR"`
-	Listen    string   `help:"Address to listen on; loopback only." default:"127.0.0.1:8420" placeholder:"ADDR"`
+	Listen    string   `help:"Address to listen on: loopback, unless --issuer says otherwise." default:"127.0.0.1:8420" placeholder:"ADDR"`
 	Issuer    string   `help:"Issuer URL, for emulators that reach this machine by another name." placeholder:"URL"`
 	Metrics   string   `help:"Address for /metrics and profiles." placeholder:"ADDR"`
 	Apply     []string `help:"A further manifest to apply." type:"existingfile" placeholder:"FILE"`
@@ -82,7 +101,7 @@ type devCmd struct {
 
 // Run implements the verb.
 func (c *devCmd) Run(ctx context.Context, t terminal) error {
-	flags := map[string]string{"data": c.Data, "listen": c.Listen, "issuer": "http://" + c.Listen}
+	flags := map[string]string{"data": c.Data, "listen": c.Listen}
 	if c.Issuer != "" {
 		flags["issuer"] = c.Issuer
 	}
@@ -99,34 +118,24 @@ func (c *devCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	err = loopbackOnly(config.Listen)
-	if err != nil {
-		return err
-	}
 	dev, now := &server.Dev{}, time.Now
 	if c.TestClock {
 		dev.Clock = &server.Clock{}
 		now = dev.Clock.Now
 	}
-	h, err := openHouse(ctx, config, t, now, dev)
+	main, err := bind(&config)
 	if err != nil {
 		return err
 	}
+	h, err := openHouse(ctx, config, t, now, func(p *server.Parts) { p.Dev = dev })
+	if err != nil {
+		return errors.Join(err, main.Close())
+	}
 	admin, err := h.demo(ctx, c.Apply)
-	if err == nil {
-		err = h.run(ctx, config, t, func(at net.Addr) { banner(t, config, at, admin) })
+	if err != nil {
+		return errors.Join(err, main.Close(), h.close())
 	}
-	return errors.Join(err, h.close())
-}
-
-// loopbackOnly keeps dev, with its well-known passwords, off the network.
-func loopbackOnly(listen string) error {
-	host, _, err := net.SplitHostPort(listen)
-	ip := net.ParseIP(host)
-	if err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return fmt.Errorf("dev has passwords that everybody knows, so it listens on loopback only, not on %q; use `holdfast serve` for anything else", listen)
-	}
-	return nil
+	return errors.Join(h.run(ctx, config, main, func() { banner(t, config, admin) }), h.close())
 }
 
 // demo applies the demo manifest and further ones, and makes the operator's
@@ -162,8 +171,8 @@ func newPassword() string {
 }
 
 // banner says what to do next.
-func banner(t terminal, c server.Config, at net.Addr, admin string) {
-	base := "http://" + at.String()
+func banner(t terminal, c server.Config, admin string) {
+	base := "http://" + c.Listen
 	if admin == "" {
 		admin = "(set at the first start; `holdfast user password admin` sets a new one)"
 	}
@@ -180,7 +189,7 @@ or, in another terminal:  holdfast try   (go run ./cmd/holdfast try)
   metadata     %[1]s/.well-known/openid-configuration
   keys         %[1]s/oauth2/jwks
 
-DEV: loopback only, well-known passwords. Ctrl-C stops it; the data stays.
+DEV: the passwords are well known. Ctrl-C stops it; the data stays.
 `, base, c.Issuer, c.Data, admin)
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +26,17 @@ func password(t terminal) (string, error) {
 		return "", errors.New("send the password as one line on standard input")
 	}
 	return s.Text(), nil
+}
+
+// query writes the parameters of a list; empty ones are left out.
+func query(limit int, filters map[string]string) string {
+	q := url.Values{"limit": {strconv.Itoa(limit)}}
+	for name, value := range filters {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	return "?" + q.Encode()
 }
 
 type userCmd struct {
@@ -46,7 +58,7 @@ type userListCmd struct {
 func (c *userListCmd) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, t, func(o *operator) error {
 		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, fmt.Sprintf("/admin/v1/users?limit=%d&login=%s", c.Limit, urlQuery(c.Login)), nil, &answer)
+		err := o.call(ctx, http.MethodGet, "/admin/v1/users"+query(c.Limit, map[string]string{"login": c.Login}), nil, &answer)
 		if err != nil {
 			return err
 		}
@@ -140,13 +152,16 @@ type clientCmd struct {
 	Delete  clientDeleteCmd  `cmd:"" help:"Remove a registration."`
 }
 
-type clientListCmd struct{ place }
+type clientListCmd struct {
+	place
+	Limit int `default:"1000" help:"At most so many."`
+}
 
 // Run implements the verb.
 func (c *clientListCmd) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, t, func(o *operator) error {
 		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, "/admin/v1/clients", nil, &answer)
+		err := o.call(ctx, http.MethodGet, "/admin/v1/clients"+query(c.Limit, nil), nil, &answer)
 		if err != nil {
 			return err
 		}
@@ -219,6 +234,8 @@ type sessionListCmd struct {
 	place
 	User   string `help:"Only this user: id, user name or e-mail address."`
 	Client string `help:"Only this application."`
+	Device string `help:"Only devices whose name or model contains this."`
+	From   string `help:"Only sign-ins from this address." placeholder:"ADDR"`
 	Ended  bool   `help:"Also those that ended, with the reason."`
 	Limit  int    `default:"100" help:"At most so many."`
 }
@@ -227,8 +244,8 @@ type sessionListCmd struct {
 func (c *sessionListCmd) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, t, func(o *operator) error {
 		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, fmt.Sprintf("/admin/v1/sessions?limit=%d&user=%s&client=%s&ended=%v",
-			c.Limit, urlQuery(c.User), urlQuery(c.Client), c.Ended), nil, &answer)
+		err := o.call(ctx, http.MethodGet, "/admin/v1/sessions"+query(c.Limit, map[string]string{
+			"user": c.User, "client": c.Client, "device": c.Device, "address": c.From, "ended": fmt.Sprint(c.Ended)}), nil, &answer)
 		if err != nil {
 			return err
 		}
@@ -249,6 +266,34 @@ func (c *sessionEndCmd) Run(ctx context.Context, t terminal) error {
 			fmt.Fprintln(t.out, "signed out")
 		}
 		return err
+	})
+}
+
+type auditCmd struct {
+	List auditListCmd `cmd:"" help:"List what happened, newest first."`
+}
+
+type auditListCmd struct {
+	place
+	User   string `help:"About this account: id, user name or e-mail address."`
+	Client string `help:"About this application."`
+	SID    string `name:"sid" help:"About this session." placeholder:"SID"`
+	Name   string `help:"Only events of this name." placeholder:"NAME"`
+	From   string `help:"Only what came from this address." placeholder:"ADDR"`
+	Before string `help:"Only from before this time (RFC 3339)." placeholder:"TIME"`
+	Limit  int    `default:"100" help:"At most so many."`
+}
+
+// Run implements the verb.
+func (c *auditListCmd) Run(ctx context.Context, t terminal) error {
+	return c.with(ctx, t, func(o *operator) error {
+		var answer json.RawMessage
+		err := o.call(ctx, http.MethodGet, "/admin/v1/audit"+query(c.Limit, map[string]string{"user": c.User, "client": c.Client, "sid": c.SID,
+			"name": c.Name, "address": c.From, "before": c.Before}), nil, &answer)
+		if err != nil {
+			return err
+		}
+		return c.show(t, answer, "events", "at", "name", "actor", "actor_id", "address", "user", "client", "object", "reason")
 	})
 }
 

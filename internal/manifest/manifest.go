@@ -72,6 +72,9 @@ type Options struct {
 	Env func(string) (string, bool)
 	// Server is what clients are held to.
 	Server client.Server
+	// Alone: the manifest came from elsewhere, so no file and no environment
+	// variable that it names is read.
+	Alone bool
 }
 
 // Read reads and checks a manifest file. Files it names are looked for beside
@@ -265,6 +268,8 @@ func (r *reader) secret(prefix string, inline secret.Text, env, path string) (s 
 		return s, true
 	}
 	switch {
+	case r.Alone && (env != "" || path != ""):
+		r.refuse(codeSecret, at[0], "", "this manifest was sent over the network, and names something on the server's machine", "send the secret itself, or apply the manifest on that machine")
 	case env != "":
 		value, found := "", false
 		if r.Env != nil {

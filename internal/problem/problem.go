@@ -38,6 +38,13 @@ type Problem struct {
 // Refuse answers a fault with the status that the door has for its kind. The
 // private cause stays inside, and whoever is told to wait is told how long.
 func Refuse(w http.ResponseWriter, status int, e *fault.Error) {
+	Render(w, e, status, Problem{Type: "urn:holdfast:problem:" + e.Kind.String(),
+		Title: http.StatusText(status), Status: status, Detail: e.Words, Reason: e.Reason})
+}
+
+// Render is Refuse with a document of the door's own, which says more than a
+// Problem does.
+func Render(w http.ResponseWriter, e *fault.Error, status int, document any) {
 	h := w.Header()
 	if e.Reason != "" {
 		h.Set(ReasonHeader, string(e.Reason))
@@ -49,8 +56,7 @@ func Refuse(w http.ResponseWriter, status int, e *fault.Error) {
 	if wait > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
 	}
-	write(w, status, problemType, Problem{Type: "urn:holdfast:problem:" + e.Kind.String(),
-		Title: http.StatusText(status), Status: status, Detail: e.Words, Reason: e.Reason})
+	write(w, status, problemType, document)
 }
 
 // Write answers with a JSON body.

@@ -27,11 +27,17 @@ type ApplyReport struct {
 // changes nothing. file is its name in errors, and where files it names are
 // looked for.
 func (s *Server) Apply(ctx context.Context, file string, text []byte) (ApplyReport, error) {
-	m, warnings, err := manifest.Parse(file, text, manifest.Options{Env: s.env, Server: s.config.ForClients()})
+	return s.apply(ctx, file, text, true)
+}
+
+// apply is Apply for somebody who may be elsewhere: unless he is local, nothing
+// that the manifest names is read from this machine.
+func (s *Server) apply(ctx context.Context, file string, text []byte, local bool) (ApplyReport, error) {
+	m, warnings, err := manifest.Parse(file, text, manifest.Options{Env: s.env, Server: s.config.ForClients(), Alone: !local})
 	if err != nil {
 		return ApplyReport{}, fault.Wrap(fault.InvalidRequest, err, err.Error())
 	}
-	report, err := s.apply(ctx, m)
+	report, err := s.applyAll(ctx, m)
 	for _, w := range warnings {
 		report.Warnings = append(report.Warnings, w.Error())
 	}
@@ -44,10 +50,10 @@ func (s *Server) ApplyDemo(ctx context.Context) (ApplyReport, error) {
 	if err != nil {
 		return ApplyReport{}, err
 	}
-	return s.apply(ctx, m)
+	return s.applyAll(ctx, m)
 }
 
-func (s *Server) apply(ctx context.Context, m manifest.Manifest) (ApplyReport, error) {
+func (s *Server) applyAll(ctx context.Context, m manifest.Manifest) (ApplyReport, error) {
 	var report ApplyReport
 	done, err := s.Clients.Apply(ctx, m.Clients)
 	report.Clients = Count{len(done.Created), len(done.Updated), len(done.Unchanged)}

@@ -63,6 +63,12 @@ type Config struct {
 	// directory, and "off" means none.
 	AdminSocket string `toml:"admin_socket"`
 
+	// AdminListen is the address for the same operators' API over TCP, on a
+	// listener of its own: there every call needs an access token of this server
+	// with an administrative scope. Empty or "off" means none. It speaks plain
+	// HTTP: let only a proxy that ends TLS, or this machine, reach it.
+	AdminListen string `toml:"admin_listen"`
+
 	// MetricsListen is the address for /metrics and profiles, on a listener of
 	// their own. Empty or "off" means none. Profiles show memory: let only your
 	// monitoring reach it.
@@ -122,6 +128,12 @@ type Config struct {
 	// unknown.
 	EndedRetention time.Duration `toml:"ended_retention"`
 
+	// AuditRetention is how long the account of who did what is kept: sign-ins,
+	// refusals, changes and what operators did. What is older is deleted, so keep
+	// it as long as an investigation may look back, and no longer than the law of
+	// your users lets you.
+	AuditRetention time.Duration `toml:"audit_retention"`
+
 	// ## Keys
 
 	// SigningAlgs are the algorithms tokens are signed with, the default first:
@@ -140,12 +152,6 @@ type Config struct {
 	JWKSMaxAge time.Duration `toml:"jwks_max_age"`
 
 	// ## Load and safety
-
-	// Durability is "strict" or "relaxed". Strict answers a refresh only when it
-	// would survive a power failure. Relaxed answers sooner, and a power failure
-	// may take the last rotations back, which the refresh chain heals. Sign-outs
-	// are always strict.
-	Durability string `toml:"durability"`
 
 	// RequestTimeout bounds the work on one request; then the answer is 503 and
 	// repeating is safe. It is at most 10s, because revocations are remembered
@@ -202,9 +208,9 @@ func Defaults() Config {
 		Listen: "127.0.0.1:8420", Data: "holdfast-data",
 		AccessLifetime: std.Access, OpaqueLifetime: std.Opaque, IdleLifetime: std.Idle, BrowserIdleLifetime: std.BrowserIdle,
 		AbsoluteLifetime: std.Absolute, Overlap: std.Overlap, Late: std.Late, Recovery: settings.AsIdle,
-		EndedRetention: 30 * 24 * time.Hour,
-		SigningAlgs:    []string{"ES256", "RS256"}, KeyRotation: 90 * 24 * time.Hour, JWKSMaxAge: 15 * time.Minute,
-		Durability: "strict", RequestTimeout: 10 * time.Second, DrainTimeout: 20 * time.Second,
+		EndedRetention: 30 * 24 * time.Hour, AuditRetention: 400 * 24 * time.Hour,
+		SigningAlgs: []string{"ES256", "RS256"}, KeyRotation: 90 * 24 * time.Hour, JWKSMaxAge: 15 * time.Minute,
+		RequestTimeout: 10 * time.Second, DrainTimeout: 20 * time.Second,
 		PasswordQueue: 128, AttemptsPerAccount: 10, AttemptsPerAddress: 100, AttemptsWindow: 15 * time.Minute,
 		LogLevel: "info", LogFormat: "text",
 	}
@@ -248,6 +254,14 @@ func (c Config) ForClients() client.Server {
 
 // forever is longer than any sign-in lasts, and short enough to count with.
 const forever = 100 * 366 * 24 * time.Hour
+
+// Operators is the address of the operators' API over TCP, "" for none.
+func (c Config) Operators() string {
+	if c.AdminListen == Off {
+		return ""
+	}
+	return c.AdminListen
+}
 
 // LongestIdle is the longest idle limit of any client here: what was silent
 // longer is over and may be forgotten.

@@ -75,18 +75,27 @@ func devStaysHome(c *configCheck) {
 }
 
 func listeners(c *configCheck) {
-	for _, l := range []struct{ key, addr string }{{"listen", c.Listen}, {"metrics_listen", c.MetricsListen}} {
-		if l.key == "metrics_listen" && (l.addr == "" || l.addr == Off) {
+	for _, l := range []struct{ key, addr string }{{"listen", c.Listen}, {"metrics_listen", c.MetricsListen}, {"admin_listen", c.AdminListen}} {
+		if l.key != "listen" && (l.addr == "" || l.addr == Off) {
 			continue
 		}
-		_, port, err := net.SplitHostPort(l.addr)
+		host, port, err := net.SplitHostPort(l.addr)
 		n, portErr := strconv.ParseUint(port, 10, 16)
 		if err != nil || portErr != nil || strings.ContainsAny(l.addr, "/ ") || strconv.FormatUint(n, 10) != port {
 			c.refuse(l.key, fmt.Sprintf("%.80q", l.addr), "this is no address to listen on", `write host and port: "127.0.0.1:8420", or ":8420" for every address of this machine`)
+		} else if l.key == "admin_listen" && !onMachine(host) {
+			c.refuse(l.key, fmt.Sprintf("%.80q", l.addr), "operators' tokens would cross the network in plain http", "listen on 127.0.0.1 behind a proxy that ends TLS, or let only that proxy reach it").Warning = true
 		}
 	}
 	if c.MetricsListen != "" && c.MetricsListen == c.Listen && !strings.HasSuffix(c.Listen, ":0") {
 		c.between("metrics_listen", "listen", "metrics and profiles would be open to everybody who can sign in", "give metrics_listen a port of its own")
+	}
+	if a := c.Operators(); a != "" && !strings.HasSuffix(a, ":0") {
+		for _, other := range []struct{ key, addr string }{{"listen", c.Listen}, {"metrics_listen", c.MetricsListen}} {
+			if a == other.addr {
+				c.between("admin_listen", other.key, "the operators' API has a listener of its own, so that a firewall can tell it from the rest", "give admin_listen a port of its own")
+			}
+		}
 	}
 	if s := c.Socket(); len(s) > maxSocketPath {
 		c.refuse("admin_socket", fmt.Sprintf("%.120q", s), fmt.Sprintf("the path of a Unix socket has at most %d bytes", maxSocketPath), "set a shorter admin_socket, or a shorter data")

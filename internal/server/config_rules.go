@@ -197,7 +197,6 @@ func closedWords(c *configCheck) {
 		key, value string
 		allowed    []string
 	}{
-		{"durability", c.Durability, []string{"strict", "relaxed"}},
 		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"log_format", c.LogFormat, []string{"text", "json"}},
 	} {
@@ -226,6 +225,7 @@ func ranges(c *configCheck) {
 		{"late", c.Late, time.Millisecond, 24 * time.Hour, true},
 		{"recovery", max(0, time.Duration(c.Recovery)), time.Millisecond, forever, true},
 		{"ended_retention", c.EndedRetention, time.Second, forever, false},
+		{"audit_retention", c.AuditRetention, time.Second, forever, false},
 		{"key_rotation", c.KeyRotation, time.Second, forever, true},
 		{"jwks_max_age", c.JWKSMaxAge, time.Second, 24 * time.Hour, false},
 		{"request_timeout", c.RequestTimeout, time.Second, feed.Answer, false},

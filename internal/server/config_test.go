@@ -142,7 +142,7 @@ func TestConfigRules(t *testing.T) {
 		{"unnamed proxy", issuer, `h.toml:1: warning: trusted_proxies: the issuer is https, so a proxy stands in front`},
 		{"everybody a proxy", issuer + "trusted_proxies = [\"0.0.0.0/0\"]", `trusted_proxies = 0.0.0.0/0: this trusts everybody`},
 		{"a proxy without a mask", issuer + "trusted_proxies = [\"10.0.0.1\"]", `trusted_proxies = "10.0.0.1": not a network; write a network in quotes, such as "10.0.0.0/8" or, for one address, "10.0.0.1/32"`},
-		{"closed word", base + "durability = \"relax\"", `durability = "relax": this word is not known here; did you mean relaxed? [HF117]`},
+		{"closed word", base + "log_level = \"warning\"", `log_level = "warning": this word is not known here; did you mean warn? [HF117]`},
 		{"closed word, far", base + "log_level = \"chatty\"", `write one of debug, info, warn, error`},
 		{"time out of range", base + "request_timeout = \"11s\"", `request_timeout = "11s": this time is outside its range; set 1s to 10s`},
 		{"number out of range", base + "attempts_per_account = 0", `attempts_per_account = 0: this number is outside its range; set 1 to 100000`},
@@ -152,6 +152,12 @@ func TestConfigRules(t *testing.T) {
 		{"port alone", base + "listen = \"8420\"", `listen = "8420": this is no address to listen on`},
 		{"address as URL", base + "listen = \"http://127.0.0.1:8420\"", `this is no address to listen on`},
 		{"one port for two", base + "metrics_listen = \"127.0.0.1:8420\"", `metrics and profiles would be open to everybody`},
+		{"one port for operators and the world", base + "admin_listen = \"127.0.0.1:8420\"", `admin_listen: the operators' API has a listener of its own`},
+		{"one port for operators and metrics", base + "metrics_listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"", `give admin_listen a port of its own`},
+		{"operators over the network", base + "admin_listen = \"10.0.0.1:8421\"", `warning: admin_listen = "10.0.0.1:8421": operators' tokens would cross the network in plain http`},
+		{"operators off", base + "admin_listen = \"off\"", ""},
+		{"no address for operators", base + "admin_listen = \"8421\"", `admin_listen = "8421": this is no address to listen on`},
+		{"audit kept for no time", base + "audit_retention = \"0\"", `audit_retention = "0": this time is outside its range`},
 		{"metrics off", base + "metrics_listen = \"off\"", ""},
 		{"no data", base + "data = \" \"", `data: the server needs a directory`},
 		{"unknown key", base + "refesh_lifetime = \"1d\"", `h.toml:3: refesh_lifetime: no setting has this name`},
@@ -233,14 +239,14 @@ func TestDevStaysOnThisMachine(t *testing.T) {
 }
 
 func TestASyntaxErrorIsTheOnlyOne(t *testing.T) {
-	_, _, err := server.Load(server.LoadOptions{File: file(t, "issuer = https://id.example.com\nunknown = 1"), Env: []string{"HOLDFAST_DURABILITY=x"}})
+	_, _, err := server.Load(server.LoadOptions{File: file(t, "issuer = https://id.example.com\nunknown = 1"), Env: []string{"HOLDFAST_LOG_LEVEL=x"}})
 	if problems, ok := err.(settings.Problems); !ok || len(problems) != 1 || problems[0].Code != settings.CodeSyntax || problems[0].At.Line != 1 {
 		t.Errorf("%v", err)
 	}
 }
 
 func TestAllProblemsAreCollected(t *testing.T) {
-	_, _, err := server.Load(server.LoadOptions{File: file(t, "issur = \"https://id.example.com\"\nlisten = \":8420\"\ndurability = \"maybe\"\naccess_lifetime = 900\nkey_rotation = \"1m\"")})
+	_, _, err := server.Load(server.LoadOptions{File: file(t, "issur = \"https://id.example.com\"\nlisten = \":8420\"\nlog_format = \"maybe\"\naccess_lifetime = 900\nkey_rotation = \"1m\"")})
 	var codes []string
 	for _, p := range err.(settings.Problems) {
 		codes = append(codes, p.Code)

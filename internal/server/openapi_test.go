@@ -28,6 +28,7 @@ import (
 // what it is for (TestMain).
 var descriptions = []*description{
 	{prefix: "/account/v1/", text: openapi.Account},
+	{prefix: "/admin/v1/", text: openapi.Admin},
 }
 
 // description is one OpenAPI document and which of its operations were seen to

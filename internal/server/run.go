@@ -21,6 +21,8 @@ type Listeners struct {
 	Main net.Listener
 	// Admin is for operators: a Unix socket that only the server's account can open.
 	Admin net.Listener
+	// Operators is for operators too, over TCP: every call needs a token.
+	Operators net.Listener
 	// Metrics serves /metrics and /debug/pprof/.
 	Metrics net.Listener
 }
@@ -38,7 +40,7 @@ const (
 func (s *Server) Run(ctx context.Context, l Listeners) error {
 	main := s.listen(s.Handler())
 	servers := []*http.Server{main}
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	start := func(srv *http.Server, on net.Listener, name string) {
 		go func() {
 			err := srv.Serve(on)
@@ -52,6 +54,11 @@ func (s *Server) Run(ctx context.Context, l Listeners) error {
 		srv := s.listen(s.Admin())
 		servers = append(servers, srv)
 		start(srv, l.Admin, "admin socket")
+	}
+	if l.Operators != nil {
+		srv := s.listen(s.Operators())
+		servers = append(servers, srv)
+		start(srv, l.Operators, "admin_listen")
 	}
 	if l.Metrics != nil {
 		srv := s.listen(s.Metrics())

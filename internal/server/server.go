@@ -22,6 +22,7 @@ import (
 	"holdfast.example/internal/door/oauth"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/grant"
+	"holdfast.example/internal/idem"
 	"holdfast.example/internal/key"
 	"holdfast.example/internal/limit"
 	"holdfast.example/internal/session"
@@ -38,6 +39,7 @@ type Stores struct {
 	Keys     key.Store
 	Feed     feed.Store
 	Audit    audit.Store
+	Calls    idem.Store
 	// Ready reports whether the store can be read, and Writable whether it can
 	// be written; both are cheap.
 	Ready    func(context.Context) error
@@ -68,6 +70,9 @@ type Parts struct {
 	HashCommand []string
 	// Env looks up environment variables that manifests name; nil finds none.
 	Env func(string) (string, bool)
+	// Mending: the house is opened by an operator's command, not to serve; clients
+	// that contradict the settings do not stop him from changing them.
+	Mending bool
 	// Dev adds what only holdfast dev has; nil in production.
 	Dev *Dev
 }
@@ -90,6 +95,8 @@ type Server struct {
 	env      func(string) (string, bool)
 	public   http.Handler
 	admin    http.Handler
+	// operators is admin for the world: it asks for a token.
+	operators http.Handler
 	routes   []string
 	draining atomic.Bool
 }
@@ -114,6 +121,10 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the clients cannot be read: %w", err)
 	}
+	err = s.holdClients(p.Mending)
+	if err != nil {
+		return nil, err
+	}
 	s.hasher = user.NewHasher(user.HasherOptions{Slots: c.PasswordSlots, Line: c.PasswordQueue, Command: p.HashCommand})
 	s.Users = &user.Directory{Store: p.Stores.Users, Hasher: s.hasher, Now: p.Now, EntryLife: feed.Life(longestAccess)}
 	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
@@ -132,6 +143,26 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	}
 	s.mount(p.Dev)
 	return s, nil
+}
+
+// holdClients holds the clients that stand to the settings, which may have
+// changed since they were applied. What contradicts refuses the start, because
+// it would only be noticed by people who are signed out; what is doubtful is
+// logged.
+func (s *Server) holdClients(mending bool) error {
+	var wrong []error
+	for _, p := range s.Clients.Problems() {
+		c, _ := s.Clients.Get(p.Client)
+		if p.Warning || mending || c.Disabled {
+			s.log.Warn("a client is doubtful under these settings", "client", string(p.Client), "problem", p.String())
+		} else {
+			wrong = append(wrong, errors.New(p.String()))
+		}
+	}
+	if wrong != nil {
+		return fmt.Errorf("registered clients contradict the settings; change the settings back, or change the clients with `holdfast apply` or `holdfast client` while the server is stopped:\n%w", errors.Join(wrong...))
+	}
+	return nil
 }
 
 // longestAccess is the longest life any access token can have here: the cap of
@@ -180,11 +211,25 @@ func (s *Server) mount(dev *Dev) {
 	s.routes = m.routes
 	s.public = s.front(m, std.NotFound)
 
-	a := http.NewServeMux()
-	operators := &admin.Door{Issuer: s.Issuer, Keys: s.Keys, Check: s.stores.Check, Now: s.now, Note: note,
-		Apply: func(ctx context.Context, file string, text []byte) (any, error) { return s.Apply(ctx, file, text) }}
-	operators.Mount(a)
-	s.admin = s.front(a, http.NotFound)
+	door := s.operatorsDoor()
+	local, remote := door.Local(), door.Remote()
+	s.admin, s.operators = s.front(local, local.NotFound), s.front(remote, remote.NotFound)
+}
+
+// operatorsDoor is the one door behind the admin socket and admin_listen.
+func (s *Server) operatorsDoor() *admin.Door {
+	return &admin.Door{Issuer: s.Issuer, Keys: s.Keys, Audit: s.stores.Audit, Check: s.stores.Check, From: s.from, Now: s.now, Note: note,
+		Calls: &idem.Keeper{Store: s.stores.Calls, Seal: s.Keys, Now: s.now, Patience: 2 * s.config.RequestTimeout},
+		Apply: func(ctx context.Context, file string, text []byte, local bool) (any, error) {
+			return s.apply(ctx, file, text, local)
+		},
+		Settings: func() []admin.Setting {
+			var all []admin.Setting
+			for _, one := range s.config.Effective() {
+				all = append(all, admin.Setting(one))
+			}
+			return all
+		}}
 }
 
 // attempts spreads each budget of the settings over their window.
@@ -212,6 +257,10 @@ func (s *Server) Handler() http.Handler { return s.public }
 
 // Admin answers what an operator asks, on a listener that only he can reach.
 func (s *Server) Admin() http.Handler { return s.admin }
+
+// Operators answers the same over TCP: every call shows an access token with an
+// administrative scope.
+func (s *Server) Operators() http.Handler { return s.operators }
 
 // Close stops what the server started: the processes that hash passwords.
 func (s *Server) Close() { s.hasher.Close() }
@@ -298,5 +347,7 @@ func (s *Server) Tick(ctx context.Context) error {
 	_, forgetErr := s.stores.Feed.Forget(ctx, now, purgeBatch)
 	remembered := now.Add(-s.config.EndedRetention)
 	_, purgeErr := s.stores.Sessions.Purge(ctx, remembered, remembered.Add(-s.config.LongestIdle(s.Clients)), purgeBatch)
-	return errors.Join(s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr)
+	_, auditErr := s.stores.Audit.Forget(ctx, now.Add(-s.config.AuditRetention), purgeBatch)
+	_, callsErr := s.stores.Calls.Forget(ctx, now.Add(-idem.Life), purgeBatch)
+	return errors.Join(s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr, auditErr, callsErr)
 }

@@ -181,6 +181,51 @@ func (d *Directory) SetEmailVerified(ctx context.Context, who id.User, address s
 	})
 }
 
+// Edit is a change of what an account is called and found by. Nil leaves a part
+// as it is. It cannot make anybody staff or superuser: only a declaration can.
+type Edit struct {
+	Username, Email *string
+	EmailVerified   *bool
+	Profile
+	// Version, when it is not 0, is the version of the account that the edit was
+	// decided on.
+	Version uint64
+}
+
+// Edit changes an account. Another address is not verified unless the edit says
+// so, and a user name that is the address changes with it. Errors are those of
+// Create; when the account is no longer at e.Version it is Conflict, and
+// ErrChanged is its cause.
+func (d *Directory) Edit(ctx context.Context, who id.User, e Edit) (User, error) {
+	return d.change(ctx, who, func(was User) (Change, error) {
+		if e.Version != 0 && e.Version != was.Version {
+			return Change{}, fault.Wrap(fault.Conflict, ErrChanged, "the account changed meanwhile; read it again and decide anew")
+		}
+		u := was
+		if e.Email != nil && Canonical(*e.Email) != Canonical(u.Email) {
+			if Canonical(u.Username) == Canonical(u.Email) {
+				u.Username = *e.Email
+			}
+			u.EmailVerified = false // that was another address
+		}
+		set(&u.Username, e.Username)
+		set(&u.Email, e.Email)
+		set(&u.EmailVerified, e.EmailVerified)
+		e.Profile.apply(&u)
+		if u == was {
+			return Change{}, errNothing
+		}
+		if u.EmailVerified && u.Email == "" {
+			return Change{}, fault.New(fault.InvalidRequest, "email_verified is set without an e-mail address")
+		}
+		err := checkNames(u.Username, u.Email)
+		if err != nil {
+			return Change{}, err
+		}
+		return Change{Next: u}, checkProfile(u)
+	})
+}
+
 // Profile is what people are called. Nil leaves a part as it is.
 type Profile struct {
 	Name, GivenName, FamilyName *string

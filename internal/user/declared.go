@@ -51,9 +51,8 @@ func (d *Directory) Create(ctx context.Context, want Declared) (User, error) {
 	}
 	u.CreatedAt = d.Now().UTC()
 	u.UpdatedAt, u.Version = u.CreatedAt, 1
-	created := audit.New(ctx, audit.UserCreated, u.CreatedAt)
-	created.User = u.ID
-	created.Details = map[string]string{"username": u.Username}
+	created := told(ctx, User{}, Change{Next: u})
+	created.Name = audit.UserCreated
 	err = outside(d.Store.Create(ctx, u, []audit.Event{created}))
 	if err != nil {
 		return User{}, err

@@ -40,7 +40,10 @@ func told(ctx context.Context, was User, c Change) audit.Event {
 	}
 	if was.PasswordHash != is.PasswordHash {
 		e.Details["password"] = "changed"
-		if c.Ends == "" {
+		switch {
+		case was.Version == 0:
+			e.Details["password"] = "set"
+		case c.Ends == "":
 			e.Details["password"] = "kept under a newer hash"
 		}
 	}

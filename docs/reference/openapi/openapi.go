@@ -8,3 +8,8 @@ import _ "embed" // the descriptions
 //
 //go:embed account.yaml
 var Account string
+
+// Admin describes the operators' API, /admin/v1 (OpenAPI 3.1, YAML).
+//
+//go:embed admin.yaml
+var Admin string

@@ -1,36 +1,54 @@
 // Package admin owns the operators' door: a JSON API under /admin/v1 for what
-// an operator does to users, clients, sessions and keys. The command line
-// speaks it through the admin socket, a file that only the server's own account
-// can open.
+// an operator does to users, clients, sessions and keys, and for reading what
+// happened. routes.go is the table of all of it.
 //
-// It does not own what the acts mean (the rooms user, client, session, key) nor
-// who may reach the listener it is mounted on (server).
+// There are two ways in. The admin socket is a file that only the server's own
+// account can open, so whoever comes that way may do everything (Local). Over
+// TCP every call shows an access token of this server, and its scopes say which
+// role it acts in (Remote, roles.go).
+//
+//	way in ──▶ who asks ──▶ route ──▶ role ──▶ query ──▶ idempotency ──▶ the act
+//
+// It does not own what the acts mean (the rooms user, client, session, key,
+// audit) nor on which listener a way in is mounted (server).
 package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
-	"strconv"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"holdfast.example/internal/audit"
+	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
+	"holdfast.example/internal/idem"
 	"holdfast.example/internal/key"
+	"holdfast.example/internal/problem"
+	"holdfast.example/internal/user"
 )
 
 // Door is the operators' door.
 type Door struct {
 	Issuer *grant.Issuer
 	Keys   *key.Ring
-	// Apply creates or updates what a manifest declares.
-	Apply func(ctx context.Context, file string, toml []byte) (any, error)
+	Audit  audit.Store
+	// Calls remembers calls with an idempotency key.
+	Calls *idem.Keeper
+	// Apply creates or updates what a manifest declares. local: files and
+	// environment variables of this machine that the manifest names may be read.
+	Apply func(ctx context.Context, file string, toml []byte, local bool) (any, error)
 	// Check looks the whole store over.
 	Check func(context.Context) error
-	Now   func() time.Time
+	// Settings lists the server's settings as they stand, secrets redacted.
+	Settings func() []Setting
+	// From is the address a request came from.
+	From func(*http.Request) netip.Addr
+	Now  func() time.Time
 	// Note, when set, hears of every fault that leaves through this door.
 	Note func(*http.Request, *fault.Error)
 }
@@ -45,45 +63,153 @@ const (
 	usualPage = 100
 )
 
-// Mount registers the door's routes.
-func (d *Door) Mount(m *http.ServeMux) {
-	for pattern, h := range map[string]func(*http.Request) (any, error){
-		"GET /admin/v1/status":                    d.status,
-		"GET /admin/v1/check":                     d.check,
-		"POST /admin/v1/apply":                    d.apply,
-		"POST /admin/v1/why":                      d.why,
-		"GET /admin/v1/users":                     d.users,
-		"POST /admin/v1/users":                    d.createUser,
-		"GET /admin/v1/users/{user}":              d.user,
-		"POST /admin/v1/users/{user}/disable":     d.disableUser,
-		"POST /admin/v1/users/{user}/enable":      d.enableUser,
-		"POST /admin/v1/users/{user}/password":    d.setPassword,
-		"POST /admin/v1/users/{user}/sign-out":    d.signOutUser,
-		"GET /admin/v1/clients":                   d.clients,
-		"GET /admin/v1/clients/{client}":          d.client,
-		"POST /admin/v1/clients/{client}/secret":  d.rotateSecret,
-		"POST /admin/v1/clients/{client}/disable": d.disableClient,
-		"POST /admin/v1/clients/{client}/enable":  d.enableClient,
-		"DELETE /admin/v1/clients/{client}":       d.deleteClient,
-		"GET /admin/v1/sessions":                  d.sessions,
-		"GET /admin/v1/sessions/{sid}":            d.session,
-		"POST /admin/v1/sessions/{sid}/end":       d.endSession,
-		"GET /admin/v1/keys":                      d.keys,
-		"POST /admin/v1/keys/rotate":              d.rotateKey,
-		"POST /admin/v1/keys/drop":                d.dropKey,
-	} {
-		m.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-			body, err := h(r.WithContext(audit.As(r.Context(), audit.Who{Actor: audit.ByOperator})))
-			if err != nil {
-				d.refuse(w, r, err)
-				return
-			}
-			write(w, http.StatusOK, "application/json", body)
-		})
+// caller is who acts.
+type caller struct {
+	who   audit.Who
+	roles roles
+	// local: he is on this machine and may let the server read its files.
+	local bool
+}
+
+// Way is one way in.
+type Way struct {
+	door *Door
+	mux  *http.ServeMux
+	who  func(*http.Request) (caller, error)
+}
+
+// Local is the way in through the admin socket.
+func (d *Door) Local() *Way {
+	return d.way(func(*http.Request) (caller, error) {
+		return caller{who: audit.Who{Actor: audit.ByOperator, ID: "socket"}, roles: roles{Owner}, local: true}, nil
+	})
+}
+
+// Remote is the way in over TCP: nothing is answered without a token, not even
+// that a path does not exist.
+func (d *Door) Remote() *Way { return d.way(d.bearer) }
+
+func (d *Door) way(who func(*http.Request) (caller, error)) *Way {
+	w := &Way{door: d, mux: http.NewServeMux(), who: who}
+	for pattern, methods := range byPattern() {
+		h := d.handler(methods)
+		w.mux.HandleFunc(pattern, h)
+		w.mux.HandleFunc(pattern+"/{$}", h)
 	}
-	m.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	w.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, fault.New(fault.NotFound, "no such endpoint"))
 	})
+	return w
+}
+
+type callerKey struct{}
+
+// ServeHTTP answers one request.
+func (w *Way) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	if r, ok := w.enter(rw, r); ok {
+		w.mux.ServeHTTP(rw, r)
+	}
+}
+
+// NotFound answers a request whose path is nobody's.
+func (w *Way) NotFound(rw http.ResponseWriter, r *http.Request) {
+	if r, ok := w.enter(rw, r); ok {
+		w.door.refuse(rw, r, fault.New(fault.NotFound, "no such endpoint"))
+	}
+}
+
+// enter finds out who asks.
+func (w *Way) enter(rw http.ResponseWriter, r *http.Request) (*http.Request, bool) {
+	c, err := w.who(r)
+	if err != nil {
+		w.door.refuse(rw, r, err)
+		return r, false
+	}
+	return r.WithContext(audit.As(context.WithValue(r.Context(), callerKey{}, c), c.who)), true
+}
+
+// bearer finds out who asks by the access token (RFC 6750 section 2.1).
+func (d *Door) bearer(r *http.Request) (caller, error) {
+	sent := r.Header["Authorization"]
+	if len(sent) > 1 {
+		return caller{}, fault.New(fault.InvalidRequest, "send one Authorization header")
+	}
+	scheme, token, found := strings.Cut(strings.Join(sent, ""), " ")
+	if !found || !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return caller{}, fault.New(fault.NoToken, "send an access token with an administrative scope")
+	}
+	b, err := d.Issuer.Bearer(r.Context(), secretOf(token))
+	if err != nil {
+		return caller{}, err
+	}
+	c := caller{who: audit.Who{Actor: audit.ByOperator, ID: b.Access.Subject, Via: b.Access.Client, From: d.From(r)}, roles: rolesOf(b.Access.Scope)}
+	if !b.User.IsZero() {
+		u, err := d.Issuer.Users.Get(r.Context(), b.User)
+		if err != nil {
+			return caller{}, err
+		}
+		c.roles = c.roles.of(u)
+	}
+	if len(c.roles) == 0 {
+		return caller{}, fault.New(fault.InsufficientScope, "this token has no administrative scope, or its user may not use it")
+	}
+	return c, nil
+}
+
+// handler answers the methods of one path.
+func (d *Door) handler(methods map[string]Route) http.HandlerFunc {
+	var allow []string
+	for m := range methods {
+		allow = append(allow, m)
+		if m == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	slices.Sort(allow)
+	return func(w http.ResponseWriter, r *http.Request) {
+		method := r.Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		route, ok := methods[method]
+		if !ok {
+			w.Header().Set("Allow", strings.Join(allow, ", "))
+			d.refuse(w, r, fault.New(fault.MethodNotAllowed, "this path answers "+strings.Join(allow, ", ")))
+			return
+		}
+		err := d.serve(w, r, route)
+		if err != nil {
+			d.refuse(w, r, err)
+		}
+	}
+}
+
+// serve carries out one call of a route.
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, route Route) error {
+	who, _ := r.Context().Value(callerKey{}).(caller)
+	if !who.roles.may(route.Least) {
+		return &insufficient{route.Least.Scope()}
+	}
+	c := &call{Request: r, w: w, route: route, caller: who}
+	err := c.parse()
+	if err != nil {
+		return err
+	}
+	a, err := d.once(c)
+	if err != nil {
+		return err
+	}
+	for name, value := range a.header {
+		w.Header().Set(name, value)
+	}
+	if a.text != "" {
+		w.Header().Set("Content-Type", "application/yaml")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write([]byte(a.text)) // the operator is gone if this fails
+		return nil
+	}
+	problem.Write(w, a.status, a.body)
+	return nil
 }
 
 // statuses is how this door words a kind of fault. A test holds it complete.
@@ -95,91 +221,68 @@ var statuses = map[fault.Kind]int{
 	fault.TooLarge: 413, fault.TooMany: 429, fault.Busy: 503, fault.Unavailable: 503, fault.LateAnswer: 503,
 }
 
-// Problem is RFC 9457: what every refusal of this door looks like.
+// Problem is what every refusal of this door looks like: RFC 9457, and where a
+// registration was refused, each mistake with its field.
 type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-	// Reason is the session reason, where one is the cause.
-	Reason fault.Reason `json:"reason,omitempty"`
+	problem.Problem
+	Instance string  `json:"instance"`
+	Errors   []Wrong `json:"errors,omitempty"`
 }
+
+// Wrong is one mistake in a body.
+type Wrong struct {
+	Field  string `json:"field"`
+	Detail string `json:"detail"`
+	Code   string `json:"code,omitempty"`
+}
+
+// insufficient is a role that does not reach; scope is what would.
+type insufficient struct{ scope string }
+
+func (e *insufficient) Error() string { return "the scope " + e.scope + " is needed" }
 
 // refuse renders an error as a problem document.
 func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	short, isShort := errors.AsType[*insufficient](err)
+	if isShort {
+		err = fault.New(fault.InsufficientScope, short.Error())
+	}
 	e := fault.As(err)
 	if d.Note != nil {
 		d.Note(r, e)
 	}
-	status := statuses[e.Kind]
-	wait := e.RetryAfter
-	if wait <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-		wait = fault.RetrySoon // whoever is told to wait is told how long
+	status, name := statuses[e.Kind], e.Kind.String()
+	switch {
+	case errors.Is(err, user.ErrChanged), errors.Is(err, client.ErrChanged):
+		status, name = http.StatusPreconditionFailed, "precondition_failed"
+	case errors.Is(err, idem.ErrOtherBody):
+		status, name = http.StatusUnprocessableEntity, "idempotency_key_reused"
 	}
-	if wait > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
+	p := Problem{Instance: r.URL.EscapedPath()}
+	p.Type, p.Title, p.Status, p.Detail, p.Reason = "urn:holdfast:problem:"+name, http.StatusText(status), status, e.Words, e.Reason
+	if refused, ok := errors.AsType[*client.Refused](err); ok {
+		for _, one := range refused.Problems {
+			p.Errors = append(p.Errors, Wrong{Field: one.Field, Detail: one.String(), Code: one.Code})
+		}
 	}
-	write(w, status, "application/problem+json", Problem{Type: "urn:holdfast:problem:" + e.Kind.String(),
-		Title: http.StatusText(status), Status: status, Detail: e.Words, Reason: e.Reason})
+	challenge := `Bearer realm="` + d.realm() + `"`
+	switch {
+	case isShort:
+		w.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope", scope="`+short.scope+`"`)
+	case e.Kind == fault.InsufficientScope:
+		w.Header().Set("WWW-Authenticate", challenge+`, error="insufficient_scope"`)
+	case e.Kind == fault.InvalidToken:
+		w.Header().Set("WWW-Authenticate", challenge+`, error="invalid_token"`)
+	case status == http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	problem.Render(w, e, p.Status, p)
 }
 
-func write(w http.ResponseWriter, status int, kind string, body any) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"type":"about:blank","title":"Internal Server Error","status":500}`)
-	}
-	h := w.Header()
-	h.Set("Content-Type", kind)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the operator is gone if this fails
-}
-
-// read decodes a JSON body into a struct. Unknown members are refused: a typo
-// must not silently do less than was meant. An empty body leaves into as it is.
-func read(r *http.Request, into any) error {
-	if r.Body == nil {
-		return nil
-	}
-	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, MaxBody))
-	dec.DisallowUnknownFields()
-	err := dec.Decode(into)
-	if errors.Is(err, io.EOF) {
-		return nil
-	}
-	if err != nil {
-		return fault.Wrap(fault.InvalidRequest, err, "the body is not the JSON this endpoint reads: "+err.Error())
-	}
-	if dec.More() {
-		return fault.New(fault.InvalidRequest, "the body has something after its JSON")
-	}
-	return nil
-}
-
-// limitOf reads ?limit=.
-func limitOf(r *http.Request) (int, error) {
-	s := r.URL.Query().Get("limit")
-	if s == "" {
-		return usualPage, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > MaxPage {
-		return 0, fault.Newf(fault.InvalidRequest, "limit is a number from 1 to %d", MaxPage)
-	}
-	return n, nil
-}
-
-// stamp writes a time for JSON; the zero time is left out by omitempty.
-func stamp(t time.Time) string {
-	if t.IsZero() {
+// realm is the server's own name.
+func (d *Door) realm() string {
+	if d.Issuer == nil {
 		return ""
 	}
-	return t.UTC().Format(time.RFC3339)
-}
-
-// done is the answer of an act that has nothing to tell.
-type done struct {
-	Done bool `json:"done"`
+	return d.Issuer.Minter.Issuer
 }

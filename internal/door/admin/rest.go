@@ -1,109 +1,98 @@
 package admin
 
 import (
-	"io"
-	"net/http"
-
+	"holdfast.example/docs/reference/openapi"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
-	"holdfast.example/internal/id"
 	"holdfast.example/internal/key"
 	"holdfast.example/internal/secret"
+	"holdfast.example/internal/settings"
 )
 
-func (d *Door) status(*http.Request) (any, error) {
-	return map[string]any{"issuer": d.Issuer.Minter.Issuer, "root": d.Keys.Root(), "clients": len(d.Issuer.Clients.All())}, nil
+func (d *Door) status(*call) (reply, error) {
+	return shown(map[string]any{"issuer": d.Issuer.Minter.Issuer, "root": d.Keys.Root(), "clients": len(d.Issuer.Clients.All())})
 }
+
+// description is the OpenAPI document of this door.
+func (d *Door) description(*call) (reply, error) { return reply{text: openapi.Admin}, nil }
 
 // check looks the store and the keys over.
-func (d *Door) check(r *http.Request) (any, error) {
-	err := d.Check(r.Context())
+func (d *Door) check(c *call) (reply, error) {
+	err := d.Check(c.Context())
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, err, "the database is not in order: "+err.Error())
+		return reply{}, fault.Wrap(fault.Internal, err, "the database is not in order: "+err.Error())
 	}
-	return map[string]any{"database": "in order", "keys": len(d.Keys.Keys()), "root": d.Keys.Root()}, nil
+	return shown(map[string]any{"database": "in order", "keys": len(d.Keys.Keys()), "root": d.Keys.Root()})
 }
 
-// apply reads a manifest (TOML) from the body; ?file= is its name in errors.
-func (d *Door) apply(r *http.Request) (any, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, MaxBody))
-	if err != nil {
-		return nil, fault.Newf(fault.TooLarge, "the manifest is larger than %d bytes", MaxBody)
+// Setting is one setting of the server as it stands.
+type Setting struct {
+	Key    string `json:"key"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+// Limits are what one client's sign-ins and tokens may live.
+type Limits struct {
+	Client   string `json:"client"`
+	Access   string `json:"access_lifetime"`
+	Idle     string `json:"idle_lifetime"`
+	Absolute string `json:"absolute_lifetime"`
+	Overlap  string `json:"overlap"`
+	Late     string `json:"late"`
+	Recovery string `json:"recovery"`
+	Rotates  bool   `json:"rotates"`
+}
+
+// limits shows the settings and what they mean for each client.
+func (d *Door) limits(*call) (reply, error) {
+	say := settings.FormatDuration
+	all := []Limits{}
+	for _, one := range d.Issuer.Clients.All() {
+		l := one.Limits(d.Issuer.Limits)
+		all = append(all, Limits{Client: string(one.ID), Access: say(l.Access), Idle: say(l.Idle), Absolute: say(l.Absolute),
+			Overlap: say(l.Overlap), Late: say(l.Late), Recovery: window(l), Rotates: l.Rotate})
 	}
-	return d.Apply(r.Context(), r.URL.Query().Get("file"), b)
+	return shown(map[string]any{"settings": d.Settings(), "clients": all})
+}
+
+// window says a recovery that is as long as the idle limit by that word.
+func window(l client.Limits) string {
+	if l.Recovery > 0 && (l.Recovery == l.Idle || l.Idle == 0) {
+		return settings.AsIdle.String()
+	}
+	return settings.FormatDuration(l.Recovery)
+}
+
+// maxFile is the longest name of a manifest, in bytes: it is repeated in errors.
+const maxFile = 4096
+
+// apply reads a manifest (TOML) from the body; ?file= is its name in errors.
+func (d *Door) apply(c *call) (reply, error) {
+	if len(c.query.Get("file")) > maxFile {
+		return reply{}, fault.Newf(fault.InvalidRequest, "file has at most %d bytes", maxFile)
+	}
+	report, err := d.Apply(c.Context(), c.query.Get("file"), c.sent, c.local)
+	if err != nil {
+		return reply{}, err
+	}
+	return shown(report)
 }
 
 // why explains a token: what it is, whose, and why it does or does not work.
-func (d *Door) why(r *http.Request) (any, error) {
+func (d *Door) why(c *call) (reply, error) {
 	var in struct {
 		Token secret.Text `json:"token"`
 	}
-	err := read(r, &in)
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	return d.Issuer.Why(r.Context(), in.Token)
-}
-
-// Client is a registration as operators see it. It carries no secret.
-type Client struct {
-	ID           string   `json:"id"`
-	Name         string   `json:"name,omitempty"`
-	Type         string   `json:"type"`
-	FirstParty   bool     `json:"first_party"`
-	Grants       []string `json:"grants"`
-	Scopes       []string `json:"scopes"`
-	RedirectURIs []string `json:"redirect_uris,omitempty"`
-	Refresh      string   `json:"refresh,omitempty"`
-	AccessFormat string   `json:"access_format,omitempty"`
-	Disabled     bool     `json:"disabled"`
-}
-
-func showClient(c client.Client) Client {
-	return Client{ID: string(c.ID), Name: c.Name, Type: string(c.Type), FirstParty: c.FirstParty, Grants: c.Grants,
-		Scopes: c.Scopes, RedirectURIs: c.RedirectURIs, Refresh: string(c.Refresh), AccessFormat: string(c.AccessFormat),
-		Disabled: c.Disabled}
-}
-
-func (d *Door) clients(*http.Request) (any, error) {
-	list := d.Issuer.Clients.All()
-	shown := make([]Client, len(list))
-	for i, c := range list {
-		shown[i] = showClient(c)
-	}
-	return map[string]any{"clients": shown}, nil
-}
-
-func (d *Door) client(r *http.Request) (any, error) {
-	c, ok := d.Issuer.Clients.Get(id.Client(r.PathValue("client")))
-	if !ok {
-		return nil, fault.New(fault.NotFound, "no such client")
-	}
-	return showClient(c), nil
-}
-
-// rotateSecret answers the new secret, which is shown this once.
-func (d *Door) rotateSecret(r *http.Request) (any, error) {
-	s, err := d.Issuer.Clients.RotateSecret(r.Context(), id.Client(r.PathValue("client")))
+	e, err := d.Issuer.Why(c.Context(), in.Token)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	return map[string]any{"client_secret": s.Reveal()}, nil
-}
-
-func (d *Door) disableClient(r *http.Request) (any, error) {
-	err := d.Issuer.Clients.Disable(r.Context(), id.Client(r.PathValue("client")))
-	return done{err == nil}, err
-}
-
-func (d *Door) enableClient(r *http.Request) (any, error) {
-	err := d.Issuer.Clients.Enable(r.Context(), id.Client(r.PathValue("client")))
-	return done{err == nil}, err
-}
-
-func (d *Door) deleteClient(r *http.Request) (any, error) {
-	err := d.Issuer.Clients.Delete(r.Context(), id.Client(r.PathValue("client")))
-	return done{err == nil}, err
+	return shown(e)
 }
 
 // Key is what may be told about a key.
@@ -123,26 +112,27 @@ func showKey(k key.Info) Key {
 		CreatedAt: stamp(k.CreatedAt), ActiveAt: stamp(k.ActiveAt), RetiredAt: stamp(k.RetiredAt)}
 }
 
-func (d *Door) keys(*http.Request) (any, error) {
+// keys lists all keys: there are never more than key.MaxKeys.
+func (d *Door) keys(*call) (reply, error) {
 	list := d.Keys.Keys()
-	shown := make([]Key, len(list))
+	all := make([]Key, len(list))
 	for i, k := range list {
-		shown[i] = showKey(k)
+		all[i] = showKey(k)
 	}
-	return map[string]any{"keys": shown}, nil
+	return shown(map[string]any{"keys": all})
 }
 
 // rotateKey makes the published next key current; force does not wait until
 // caches have seen it.
-func (d *Door) rotateKey(r *http.Request) (any, error) {
+func (d *Door) rotateKey(c *call) (reply, error) {
 	in := struct {
 		Purpose string `json:"purpose"`
 		Alg     string `json:"alg"`
 		Force   bool   `json:"force"`
 	}{Purpose: string(key.Sign)}
-	err := read(r, &in)
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	if in.Purpose == string(key.Sign) && in.Alg == "" {
 		in.Alg = d.Keys.Algs()[0]
@@ -151,22 +141,21 @@ func (d *Door) rotateKey(r *http.Request) (any, error) {
 	if in.Force {
 		rotate = d.Keys.RotateNow
 	}
-	err = rotate(r.Context(), key.Purpose(in.Purpose), in.Alg, d.Now())
-	return done{err == nil}, err
+	return done(rotate(c.Context(), key.Purpose(in.Purpose), in.Alg, d.Now()))
 }
 
 // dropKey takes a compromised key out at once, by kid or id.
-func (d *Door) dropKey(r *http.Request) (any, error) {
+func (d *Door) dropKey(c *call) (reply, error) {
 	var in struct {
 		Key string `json:"key"`
 	}
-	err := read(r, &in)
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	info, err := d.Keys.Drop(r.Context(), in.Key)
+	info, err := d.Keys.Drop(c.Context(), in.Key)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	return showKey(info), nil
+	return shown(showKey(info))
 }

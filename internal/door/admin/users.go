@@ -1,13 +1,12 @@
 package admin
 
 import (
-	"errors"
+	"context"
 	"net/http"
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
-	"holdfast.example/internal/session"
 	"holdfast.example/internal/user"
 )
 
@@ -18,249 +17,236 @@ type User struct {
 	Email         string `json:"email,omitempty"`
 	EmailVerified bool   `json:"email_verified"`
 	Name          string `json:"name,omitempty"`
+	GivenName     string `json:"given_name,omitempty"`
+	FamilyName    string `json:"family_name,omitempty"`
 	Disabled      bool   `json:"disabled"`
 	HasPassword   bool   `json:"has_password"`
+	Staff         bool   `json:"staff"`
+	Superuser     bool   `json:"superuser"`
 	Number        int64  `json:"number,omitempty"`
 	CreatedAt     string `json:"created_at"`
+	UpdatedAt     string `json:"updated_at"`
 }
 
 func showUser(u user.User) User {
 	return User{ID: u.ID.String(), Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified, Name: u.Name,
-		Disabled: u.Disabled, HasPassword: u.PasswordHash != "", Number: u.Number, CreatedAt: stamp(u.CreatedAt)}
+		GivenName: u.GivenName, FamilyName: u.FamilyName, Disabled: u.Disabled, HasPassword: u.PasswordHash != "",
+		Staff: u.Staff, Superuser: u.Superuser, Number: u.Number, CreatedAt: stamp(u.CreatedAt), UpdatedAt: stamp(u.UpdatedAt)}
 }
 
-// find reads {user}: an id, a user name or an e-mail address.
-func (d *Door) find(r *http.Request) (user.User, error) {
-	name := r.PathValue("user")
+func oneUser(status int, u user.User) reply {
+	return reply{status: status, header: etag(u.Version), body: showUser(u)}
+}
+
+// maxLogin is the longest name that is looked up, in bytes.
+const maxLogin = 512
+
+// named finds an account by an id, a user name or an e-mail address.
+func (d *Door) named(ctx context.Context, name string) (user.User, error) {
+	if len(name) > maxLogin {
+		return user.User{}, fault.New(fault.NotFound, "no such account")
+	}
 	if u, err := id.ParseUser(name); err == nil {
-		return d.Issuer.Users.Get(r.Context(), u)
+		return d.Issuer.Users.Get(ctx, u)
 	}
-	return d.Issuer.Users.ByLogin(r.Context(), name)
+	return d.Issuer.Users.ByLogin(ctx, name)
 }
 
-func (d *Door) users(r *http.Request) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
+// subject is named for what outlives accounts: an id is one even when nobody
+// has it any more.
+func (d *Door) subject(ctx context.Context, name string) (id.User, error) {
+	if u, err := id.ParseUser(name); err == nil {
+		return u, nil
 	}
-	q := r.URL.Query()
-	if login := q.Get("login"); login != "" {
-		u, err := d.Issuer.Users.ByLogin(r.Context(), login)
+	u, err := d.named(ctx, name)
+	return u.ID, err
+}
+
+// account reads {user}.
+func (d *Door) account(c *call) (user.User, error) { return d.named(c.Context(), c.PathValue("user")) }
+
+// changeable is account for a change. Accounts that may be operators are for
+// owners: whoever could set such a password, or put his own address on such an
+// account, could become one.
+func (d *Door) changeable(c *call) (user.User, error) {
+	u, err := d.account(c)
+	if err == nil && (u.Staff || u.Superuser) && !c.roles.owner() {
+		err = &insufficient{Owner.Scope()}
+	}
+	return u, err
+}
+
+func (d *Door) users(c *call) (reply, error) {
+	limit, err := c.limit()
+	if err != nil {
+		return reply{}, err
+	}
+	place, err := d.place(c)
+	if err != nil {
+		return reply{}, err
+	}
+	if login := c.query.Get("login"); login != "" {
+		u, err := d.named(c.Context(), login)
 		if fault.Is(err, fault.NotFound) {
-			return map[string]any{"users": []User{}}, nil
+			return d.page(c, "users", []User{}, false, "")
 		}
 		if err != nil {
-			return nil, err
+			return reply{}, err
 		}
-		return map[string]any{"users": []User{showUser(u)}}, nil
+		return d.page(c, "users", []User{showUser(u)}, false, "")
 	}
 	var after id.User
-	if s := q.Get("after"); s != "" {
-		after, err = id.ParseUser(s)
+	if place != "" {
+		after, err = id.ParseUser(place)
 		if err != nil {
-			return nil, fault.New(fault.InvalidRequest, "after is the id of the last user of the page before")
+			return reply{}, err
 		}
 	}
-	list, err := d.Issuer.Users.List(r.Context(), after, limit)
+	list, err := d.Issuer.Users.List(c.Context(), after, limit)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	shown := make([]User, len(list))
+	rows := make([]User, len(list))
 	for i, u := range list {
-		shown[i] = showUser(u)
+		rows[i], after = showUser(u), u.ID
 	}
-	return map[string]any{"users": shown}, nil
+	return d.page(c, "users", rows, len(list) == limit, after.String())
 }
 
-func (d *Door) user(r *http.Request) (any, error) {
-	u, err := d.find(r)
-	if err != nil {
-		return nil, err
-	}
-	return showUser(u), nil
+func (d *Door) user(c *call) (reply, error) {
+	u, err := d.account(c)
+	return oneUser(http.StatusOK, u), err
 }
 
-func (d *Door) createUser(r *http.Request) (any, error) {
+func (d *Door) createUser(c *call) (reply, error) {
 	var in struct {
 		Username      string      `json:"username"`
 		Email         string      `json:"email"`
 		EmailVerified bool        `json:"email_verified"`
 		Name          string      `json:"name"`
+		GivenName     string      `json:"given_name"`
+		FamilyName    string      `json:"family_name"`
 		Password      secret.Text `json:"password"`
 	}
-	err := read(r, &in)
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	u, err := d.Issuer.Users.Create(r.Context(), user.Declared{Username: in.Username, Email: &in.Email,
-		EmailVerified: &in.EmailVerified, Profile: user.Profile{Name: &in.Name}, Password: in.Password})
+	u, err := d.Issuer.Users.Create(c.Context(), user.Declared{Username: in.Username, Email: &in.Email, EmailVerified: &in.EmailVerified,
+		Profile: user.Profile{Name: &in.Name, GivenName: &in.GivenName, FamilyName: &in.FamilyName}, Password: in.Password})
+	return oneUser(http.StatusCreated, u), err
+}
+
+// updateUser changes what an account is called and found by. It can make nobody
+// staff: that is what a manifest is for, which only owners apply.
+func (d *Door) updateUser(c *call) (reply, error) {
+	var in struct {
+		Username      *string `json:"username"`
+		Email         *string `json:"email"`
+		EmailVerified *bool   `json:"email_verified"`
+		Name          *string `json:"name"`
+		GivenName     *string `json:"given_name"`
+		FamilyName    *string `json:"family_name"`
+	}
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	return showUser(u), nil
+	e := user.Edit{Username: in.Username, Email: in.Email, EmailVerified: in.EmailVerified,
+		Profile: user.Profile{Name: in.Name, GivenName: in.GivenName, FamilyName: in.FamilyName}}
+	version, err := c.match()
+	if err != nil {
+		return reply{}, err
+	}
+	if version != nil {
+		e.Version = *version
+		if e.Version == 0 {
+			return reply{}, fault.New(fault.InvalidRequest, "an account is created with POST; If-None-Match has no meaning here")
+		}
+	}
+	u, err := d.changeable(c)
+	if err != nil {
+		return reply{}, err
+	}
+	u, err = d.Issuer.Users.Edit(c.Context(), u.ID, e)
+	return oneUser(http.StatusOK, u), err
 }
 
-func (d *Door) disableUser(r *http.Request) (any, error) {
-	u, err := d.find(r)
+func (d *Door) disableUser(c *call) (reply, error) { return d.actOnUser(c, d.Issuer.Users.Disable) }
+
+func (d *Door) enableUser(c *call) (reply, error) { return d.actOnUser(c, d.Issuer.Users.Enable) }
+
+func (d *Door) actOnUser(c *call, act func(context.Context, id.User) (user.User, error)) (reply, error) {
+	err := c.nothing()
+	if err != nil {
+		return reply{}, err
+	}
+	u, err := d.changeable(c)
 	if err == nil {
-		_, err = d.Issuer.Users.Disable(r.Context(), u.ID)
+		_, err = act(c.Context(), u.ID)
 	}
-	return done{err == nil}, err
+	return done(err)
 }
 
-func (d *Door) enableUser(r *http.Request) (any, error) {
-	u, err := d.find(r)
-	if err == nil {
-		_, err = d.Issuer.Users.Enable(r.Context(), u.ID)
-	}
-	return done{err == nil}, err
-}
-
-// except reads the sid of a session that stays.
-func (d *Door) except(sid string) (id.Session, error) {
+// staying reads the sid of a session of the user that stays.
+func (d *Door) staying(c *call, u user.User, sid string) (id.Session, error) {
 	if sid == "" {
 		return id.Session{}, nil
 	}
-	s, ok := d.Keys.Session(sid)
-	if !ok {
-		return id.Session{}, fault.New(fault.InvalidRequest, "except is not the sid of a session")
+	refused := fault.New(fault.InvalidRequest, "except is not the sid of a session of this user")
+	s, known := d.Keys.Session(sid)
+	if !known {
+		return id.Session{}, refused
+	}
+	l, err := d.Issuer.Sessions.Store.Load(c.Context(), s)
+	if err != nil || l.Session.User != u.ID {
+		return id.Session{}, refused
 	}
 	return s, nil
 }
 
-func (d *Door) setPassword(r *http.Request) (any, error) {
+// setPassword sets a password and ends every session, or all but one.
+func (d *Door) setPassword(c *call) (reply, error) {
 	var in struct {
 		Password secret.Text `json:"password"`
 		Except   string      `json:"except"`
 	}
-	err := read(r, &in)
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	stays, err := d.except(in.Except)
+	u, err := d.changeable(c)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	u, err := d.find(r)
-	if err == nil {
-		_, err = d.Issuer.Users.SetPassword(r.Context(), u.ID, user.NewPassword{Password: in.Password, Except: stays, ExceptSID: in.Except})
+	stays, err := d.staying(c, u, in.Except)
+	if err != nil {
+		return reply{}, err
 	}
-	return done{err == nil}, err
+	_, err = d.Issuer.Users.SetPassword(c.Context(), u.ID, user.NewPassword{Password: in.Password, Except: stays, ExceptSID: in.Except})
+	return done(err)
 }
 
 // signOutUser ends every session of a user, or all but one.
-func (d *Door) signOutUser(r *http.Request) (any, error) {
+func (d *Door) signOutUser(c *call) (reply, error) {
 	var in struct {
 		Except string `json:"except"`
 	}
-	err := read(r, &in)
+	err := c.read(&in)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	stays, err := d.except(in.Except)
+	u, err := d.account(c)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
-	u, err := d.find(r)
+	stays, err := d.staying(c, u, in.Except)
 	if err != nil {
-		return nil, err
+		return reply{}, err
 	}
 	why := fault.Operator
 	if !stays.IsZero() {
 		why = fault.SignedOutElsewhere
-		l, err := d.Issuer.Sessions.Store.Load(r.Context(), stays)
-		if err != nil || l.Session.User != u.ID {
-			return nil, fault.New(fault.InvalidRequest, "except is not a session of this user")
-		}
 	}
-	err = d.Issuer.Sessions.EndAll(r.Context(), u.ID, why, stays)
-	return done{err == nil}, err
-}
-
-// Session is a device's sign-in as operators see it.
-type Session struct {
-	SID       string       `json:"sid"`
-	User      string       `json:"user"`
-	Client    string       `json:"client"`
-	Device    string       `json:"device,omitempty"`
-	Model     string       `json:"model,omitempty"`
-	System    string       `json:"system,omitempty"`
-	App       string       `json:"app,omitempty"`
-	Scope     string       `json:"scope,omitempty"`
-	SignedIn  string       `json:"signed_in"`
-	CreatedAt string       `json:"created_at"`
-	UsedAt    string       `json:"used_at"`
-	Refreshes uint32       `json:"generation"`
-	Ended     fault.Reason `json:"ended,omitempty"`
-	EndedAt   string       `json:"ended_at,omitempty"`
-}
-
-func (d *Door) showSession(l session.Loaded) Session {
-	s := l.Session
-	why, at := d.Issuer.Standing(l)
-	return Session{SID: d.Keys.SID(s.ID), User: s.User.String(), Client: string(s.Client), Device: s.Device.Name,
-		Model: s.Device.Model, System: s.Device.System, App: s.Device.App, Scope: s.Scope, SignedIn: s.Grant,
-		CreatedAt: stamp(s.CreatedAt), UsedAt: stamp(s.UsedAt), Refreshes: uint32(s.Chain.Newest),
-		Ended: why, EndedAt: stamp(at)}
-}
-
-func (d *Door) sessions(r *http.Request) (any, error) {
-	limit, err := limitOf(r)
-	if err != nil {
-		return nil, err
-	}
-	q := r.URL.Query()
-	query := session.Query{Client: id.Client(q.Get("client")), Ended: q.Get("ended") == "true", Limit: limit}
-	if name := q.Get("user"); name != "" {
-		r.SetPathValue("user", name)
-		u, err := d.find(r)
-		if err != nil {
-			return nil, err
-		}
-		query.User = u.ID
-	}
-	list, err := d.Issuer.Sessions.Store.Find(r.Context(), query)
-	if err != nil {
-		return nil, fault.Down(err)
-	}
-	shown := make([]Session, 0, len(list))
-	for _, l := range list {
-		s := d.showSession(l)
-		if s.Ended == "" || query.Ended {
-			shown = append(shown, s)
-		}
-	}
-	return map[string]any{"sessions": shown}, nil
-}
-
-// loaded reads {sid}.
-func (d *Door) loaded(r *http.Request) (session.Loaded, error) {
-	which, ok := d.Keys.Session(r.PathValue("sid"))
-	if !ok {
-		return session.Loaded{}, fault.New(fault.NotFound, "no such session")
-	}
-	l, err := d.Issuer.Sessions.Store.Load(r.Context(), which)
-	if errors.Is(err, session.ErrNotFound) {
-		return session.Loaded{}, fault.New(fault.NotFound, "no such session")
-	}
-	if err != nil {
-		return session.Loaded{}, fault.Down(err)
-	}
-	return l, nil
-}
-
-func (d *Door) session(r *http.Request) (any, error) {
-	l, err := d.loaded(r)
-	if err != nil {
-		return nil, err
-	}
-	return d.showSession(l), nil
-}
-
-func (d *Door) endSession(r *http.Request) (any, error) {
-	l, err := d.loaded(r)
-	if err == nil {
-		err = d.Issuer.Sessions.End(r.Context(), l.Session.ID, fault.Operator)
-	}
-	return done{err == nil}, err
+	return done(d.Issuer.Sessions.EndAll(c.Context(), u.ID, why, stays))
 }
