@@ -410,3 +410,51 @@ func TestCloseAnswersEverybody(t *testing.T) {
 		t.Errorf("%d writes are there, want %d", got, callers)
 	}
 }
+
+// TestCommitThatFails lets SQLite itself refuse a COMMIT, which leaves the
+// transaction open. The next batch must not find it.
+func TestCommitThatFails(t *testing.T) {
+	db := openTest(t, Options{})
+	err := db.writer.write(t.Context(), func(c *conn) error {
+		if _, err := c.run("PRAGMA defer_foreign_keys = 1"); err != nil {
+			return err
+		}
+		if err := bump(c); err != nil {
+			return err
+		}
+		_, err := c.run("INSERT INTO login (canonical, user) VALUES ('nobody', 4711)")
+		return err
+	})
+	if kindOf(err) != "unknown" || extended(err) != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY {
+		t.Fatalf("got %v, want the commit to fail", err)
+	}
+	if err := db.writer.write(t.Context(), bump); err != nil {
+		t.Errorf("the next batch: %v", err)
+	}
+	if got := counted(t, db); got != 1 {
+		t.Errorf("%d writes, want only the second", got)
+	}
+}
+
+// TestNothingIsRememberedOfARollback: the number of terms that were made in a
+// transaction which did not happen must not be used.
+func TestNothingIsRememberedOfARollback(t *testing.T) {
+	db := openTest(t, Options{})
+	s := household(t, db)
+	g := newGate(db)
+	next := s
+	next.Version++
+	next.Scope = "a scope nobody had before"
+	g.failAt(beforeCommit, failing(sqlite3.SQLITE_FULL))
+	if err := db.Sessions().Replace(t.Context(), session.Change{Next: next}); kindOf(err) != "not written" {
+		t.Fatal(err)
+	}
+	g.failAt(beforeCommit, nil)
+	if err := db.Sessions().Replace(t.Context(), session.Change{Next: next}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := db.Sessions().Load(t.Context(), s.ID)
+	if err != nil || l.Session.Scope != next.Scope {
+		t.Errorf("scope %q (%v)", l.Session.Scope, err)
+	}
+}

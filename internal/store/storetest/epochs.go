@@ -131,7 +131,7 @@ func endsExcept(t *testing.T, open func(*testing.T) Bundle) {
 	if why := w.why(stays.ID); why != fault.Operator {
 		t.Errorf("the session that stayed the first time: %q, want operator", why)
 	}
-	w.endAll(session.Everywhere{User: u.ID, Reason: fault.Operator, Except: foreign.ID})
+	w.endAll(session.Everywhere{User: w.person().ID, Reason: fault.Operator, Except: foreign.ID}) // of the same epoch
 	if l := w.load(foreign.ID); l.Session.Epoch != other.Epoch || l.Session.Version != foreign.Version {
 		t.Errorf("another user's session was moved along: %+v", l.Session)
 	}

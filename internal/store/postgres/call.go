@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// errClosed is what calls after Close get.
+var errClosed = errors.New("postgres: the database is closed")
+
+// read runs f, which only reads, on a connection. Its error is *fault.Error, or
+// one of the room's sentinels wrapped in refuse.
+func (db *DB) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	return db.call(ctx, StatementWait, f, func(err error) error {
+		if no, ok := errors.AsType[refusal](err); ok {
+			return no.error
+		}
+		return unread(err)
+	}, func(err error) bool { return judge(err) == again || broken(err) })
+}
+
+// write runs f, which is one implicit transaction, on a connection. The error is
+// a room's sentinel, or *fault.Error: Busy when it was not begun, wrapping
+// session.ErrReadOnly when it certainly was not written, and otherwise of unknown
+// outcome.
+func (db *DB) write(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	stop := db.stats.write()
+	err := db.call(ctx, StatementWait, f, settle, func(err error) bool {
+		if judge(err) != again {
+			return false
+		}
+		db.stats.retried()
+		return true
+	})
+	stop(err)
+	return err
+}
+
+// call lends f a connection, and another one as long as retry says so. Once f has
+// begun it is not interrupted when its caller leaves: giving up a statement means
+// giving up its connection, and callers on bad networks leave all the time.
+func (db *DB) call(ctx context.Context, limit time.Duration, f func(context.Context, *pgx.Conn) error, told func(error) error, retry func(error) bool) error {
+	all, cancel := context.WithTimeout(ctx, max(CallWait, limit))
+	defer cancel()
+	for try := 1; ; try++ {
+		begun, err := db.attempt(all, limit, f)
+		switch {
+		case err == nil:
+			return nil
+		case !begun:
+			return err
+		case try == MaxTries || !retry(err) || !pause(all, try):
+			return told(err)
+		}
+	}
+}
+
+// attempt lends f a connection once. begun is false when f was not called; then
+// the error is for the caller as it is.
+func (db *DB) attempt(ctx context.Context, limit time.Duration, f func(context.Context, *pgx.Conn) error) (begun bool, err error) {
+	if ctx.Err() != nil {
+		return false, gone(ctx)
+	}
+	wait, cancel := context.WithTimeout(ctx, AcquireWait)
+	defer cancel()
+	db.stats.waiting.Add(1)
+	conn, err := db.pool.Acquire(wait)
+	db.stats.waiting.Add(-1)
+	if err != nil {
+		return false, db.unconnected(ctx, wait, err)
+	}
+	defer conn.Release()
+	work, stop := lasting(ctx, limit)
+	defer stop()
+	return true, f(work, conn.Conn())
+}
+
+// lasting is a context that ends by time alone: after limit, or at the deadline
+// of the caller's.
+func lasting(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	work, stop := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return work, stop
+	}
+	work, stopToo := context.WithDeadline(work, deadline)
+	return work, func() { stopToo(); stop() }
+}
+
+// pause waits before the next try; false when there will be none.
+func pause(ctx context.Context, try int) bool {
+	whole := retryPause << (try - 1)
+	t := time.NewTimer(whole/2 + rand.N(whole/2))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// longRead runs f in a transaction that may take LongWait: for operators.
+func (db *DB) longRead(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
+	return db.call(ctx, LongWait, func(ctx context.Context, c *pgx.Conn) error {
+		return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(LongWait))
+			if err == nil {
+				_, err = tx.Exec(ctx, "SET LOCAL plan_cache_mode = auto")
+			}
+			if err != nil {
+				return err
+			}
+			return f(ctx, tx)
+		})
+	}, unread, broken)
+}
