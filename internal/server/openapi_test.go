@@ -115,7 +115,8 @@ func (d *description) exchange(r *http.Request, body []byte, a answer) error {
 	}
 	pattern, item, params := d.route(r.URL.Path)
 	if item == nil || item.GetOperation(r.Method) == nil {
-		if a.status != http.StatusNotFound && a.status != http.StatusMethodNotAllowed && r.Method != http.MethodHead && r.Method != http.MethodOptions {
+		refused := []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusUnauthorized, http.StatusForbidden}
+		if !slices.Contains(refused, a.status) && r.Method != http.MethodHead && r.Method != http.MethodOptions {
 			return errors.New("no such operation is described")
 		}
 		return nil

@@ -91,14 +91,14 @@ type Server struct {
 	Sessions *session.Keeper
 	Issuer   *grant.Issuer
 
-	hasher   *user.Hasher
-	env      func(string) (string, bool)
-	public   http.Handler
-	admin    http.Handler
+	hasher *user.Hasher
+	env    func(string) (string, bool)
+	public http.Handler
+	admin  http.Handler
 	// operators is admin for the world: it asks for a token.
 	operators http.Handler
-	routes   []string
-	draining atomic.Bool
+	routes    []string
+	draining  atomic.Bool
 }
 
 // New makes the house. It opens the keys, and refuses with one sentence when a
