@@ -9,8 +9,8 @@
 // so the price of durability falls as the load rises
 // (docs/adr/0005-sqlite-default-and-group-commit.md).
 //
-// It owns the schema, the files' modes and the order of commits. It decides
-// nothing: rules live in the rooms whose Store interfaces it satisfies. No
+// It owns the schema, the files' modes and the order of commits. It does not own
+// a single rule: those live in the rooms whose Store interfaces it satisfies. No
 // other code of the process may open and close the database file by itself:
 // POSIX drops all of a process's locks on a file with any close of it.
 package sqlite

@@ -13,10 +13,7 @@ import (
 )
 
 const userColumns = `SELECT u.id, u.epoch, u.disabled, u.version, u.created_at, u.updated_at, u.number, u.email_verified, u.staff, u.superuser,
- u.username, u.email, u.name, u.given_name, u.family_name, u.password_hash, u.ref FROM user u`
-
-// userRef is where userColumns has the number of the row.
-const userRef = 16
+ u.username, u.email, u.name, u.given_name, u.family_name, u.password_hash FROM user u`
 
 func scanUser(r row, u *user.User) error {
 	id16, err := r.array16(0)

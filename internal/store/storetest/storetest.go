@@ -1,9 +1,9 @@
 // Package storetest is the exercise that every database must pass: one test
 // suite for the stores of all rooms, run by each store package against itself.
 //
-// It holds a database to the contracts written at the Store interfaces, above
-// all to what they say about errors, atomicity, durability and races. It does
-// not test the rules of the rooms, and it knows no database.
+// It owns what the contracts written at the Store interfaces mean in practice,
+// above all what they say about errors, atomicity, durability and races. It does
+// not own the rules of the rooms, and it knows no database.
 package storetest
 
 import (
