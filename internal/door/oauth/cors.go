@@ -54,6 +54,7 @@ func share(w http.ResponseWriter, r *http.Request, origin string, methods []stri
 		next.ServeHTTP(w, r)
 		return
 	}
+	private(h) // a browser remembers preflights in a place of their own
 	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
 	h.Set("Access-Control-Allow-Headers", askedHeaders)
 	h.Set("Access-Control-Max-Age", strconv.Itoa(preflightMaxAge))
