@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -232,7 +233,9 @@ func post(client *http.Client, base string, f url.Values) (map[string]string, in
 func (r *running) inOrder(t *testing.T, dir string) {
 	t.Helper()
 	socket := filepath.Join(dir, "data", "admin.sock")
-	client := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
 	defer client.CloseIdleConnections()
 	res, err := client.Get("http://admin/admin/v1/check")
 	if err != nil {
