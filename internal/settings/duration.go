@@ -92,6 +92,10 @@ func (w *Window) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// MarshalText implements encoding.TextMarshaler: it writes what UnmarshalText
+// reads.
+func (w Window) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+
 // String writes what UnmarshalText reads.
 func (w Window) String() string {
 	if w == AsIdle {
