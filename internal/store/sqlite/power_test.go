@@ -26,8 +26,8 @@ import (
 // file, or with some of it. The real code opens them, and every acknowledged
 // refresh must be there.
 const (
-	powerSessions = 4
-	powerRounds   = 50
+	powerSessions = 16
+	powerRounds   = 20
 	// powerCheckpoint makes the WAL move into the file several times.
 	powerCheckpoint = 40
 )
@@ -280,7 +280,7 @@ func TestPowerLoss(t *testing.T) {
 				t.Fatal(err)
 			}
 			trace := filepath.Join(t.TempDir(), "trace")
-			cmd := child(t, []string{strace, "-f", "-y", "-xx", "-s", "70000", "-o", trace,
+			cmd := child(t, []string{strace, "-f", "--seccomp-bpf", "-y", "-xx", "-s", "70000", "-o", trace,
 				"-e", "trace=openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink,rename"}, "refresh", path, sync.pragma(), "rounds")
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)
