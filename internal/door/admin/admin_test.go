@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/user"
 )
 
 // TestEveryKindHasAStatus: a kind of fault without one would be answered with
@@ -48,5 +50,48 @@ func TestEveryRefusal(t *testing.T) {
 				t.Errorf("%d with Retry-After %q", w.Code, wait)
 			}
 		})
+	}
+}
+
+// TestRolesOfScopes: a scope names a role or nothing, and a user's account bounds
+// what his token may name.
+func TestRolesOfScopes(t *testing.T) {
+	for scope, want := range map[string]roles{
+		"": nil, "read openid": nil, "admin": {Owner}, "admin.viewer": {Viewer}, "admin.viewer read admin.clients": {Viewer, Clients},
+		"Admin": nil, "admin.": nil, "admin.root": nil, "admin.viewer.x": nil, "xadmin": nil, "administrator": nil,
+	} {
+		if got := rolesOf(scope); !slices.Equal(got, want) {
+			t.Errorf("%q gives %v, want %v", scope, got, want)
+		}
+	}
+	all := roles(Roles())
+	for name, c := range map[string]struct {
+		u    user.User
+		want roles
+	}{
+		"anybody": {user.User{}, roles{}}, "staff": {user.User{Staff: true}, roles{Viewer, Support}}, "superuser": {user.User{Superuser: true}, all},
+	} {
+		if got := all.of(c.u); !slices.Equal(got, c.want) {
+			t.Errorf("%s acts as %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestTheTableIsWhole: every route has all that makes one, and no two are the same.
+func TestTheTableIsWhole(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range Routes() {
+		if r.Operation == "" || r.act == nil || !slices.Contains(Roles(), r.Least) || !strings.HasPrefix(r.Pattern, "/admin/v1/") {
+			t.Errorf("%+v", r)
+		}
+		for _, name := range []string{r.Operation, r.Method + " " + r.Pattern} {
+			if seen[name] {
+				t.Errorf("%s is there twice", name)
+			}
+			seen[name] = true
+		}
+		if r.Changes() && r.Least == Viewer {
+			t.Errorf("%s changes something and is open to viewers", r.Operation)
+		}
 	}
 }
