@@ -92,9 +92,11 @@ func (d *Door) Mount(m Mux) {
 		m.Handle(root+path, d.owned(verbs))
 	}
 	m.Handle(root+"openapi.yaml", d.only(http.HandlerFunc(description), http.MethodGet))
-	m.Handle(root, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, fault.New(fault.NotFound, "no such endpoint"))
-	}))
+	})
+	m.Handle(root, nothing)
+	m.Handle(strings.TrimSuffix(root, "/"), nothing) // or the router would send it on
 }
 
 // only turns every other method away with Allow (RFC 9110 section 15.5.6).
