@@ -62,8 +62,10 @@ var rooms = map[string]room{
 		"the server wires rooms over store interfaces; only cmd knows which store"},
 	"internal/server/refgen":   {[]string{"settings", "client", "manifest", "server"}, "a generator reads the tables of rules and writes one page"},
 	"internal/store/sqlite":    {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem"}, "a store keeps what the rooms describe and decides nothing"},
+	"internal/store/postgres":  {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem"}, "a store keeps what the rooms describe and decides nothing"},
+	"internal/testsvc":         {nil, "only tests import it; it knows services, not rooms"},
 	"internal/store/storetest": {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "token"}, "one exercise for every database"},
-	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "key", "user"}, "flags, exit codes, and the choice of a store"},
+	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "store/postgres", "key", "user"}, "flags, exit codes, and the choice of a store"},
 }
 
 // clock lists the rooms that may read the clock: the shells. Everybody else

@@ -37,15 +37,15 @@ func firstPosition(at time.Time) int64 { return session.Millis(at) << positionBi
 func accountFor(from string, n int) string {
 	p := func(i int, kind string) string { return fmt.Sprintf("$%d::%s[]", n+i, kind) }
 	entries := []string{p(0, "text"), p(1, "text"), p(2, "bigint"), p(3, "text"), p(4, "text"), p(5, "bigint"), p(6, "bigint")}
-	events := []string{p(7, "bigint"), p(8, "bigint"), p(9, "text"), p(10, "text"), p(11, "text"), p(12, "text"), p(13, "uuid"),
-		p(14, "text"), p(15, "text"), p(16, "text"), p(17, "text"), p(18, "text")}
+	events := []string{p(7, "bigint"), p(8, "bigint"), p(9, "text"), p(10, "text"), p(11, "text"), p(12, "text"), p(13, "text"), p(14, "uuid"),
+		p(15, "text"), p(16, "text"), p(17, "text"), p(18, "text"), p(19, "text")}
 	return `entries AS (
  INSERT INTO revocation (written, kind, key, epoch, except_sid, reason, at, until)
  SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint, e.kind, e.key, e.epoch, e.except_sid, e.reason, e.at, e.until
  FROM ` + from + `, unnest(` + strings.Join(entries, ", ") + `) AS e (kind, key, epoch, except_sid, reason, at, until)
  WHERE NOT EXISTS (SELECT 1 FROM revocation r WHERE r.key = e.key AND r.kind = e.kind AND r.epoch >= e.epoch AND r.except_sid = e.except_sid AND r.until >= e.until)
 ), events AS (
- INSERT INTO audit (position, at, name, actor, actor_id, address, account, client, sid, object, reason, details)
+ INSERT INTO audit (position, at, name, actor, actor_id, via, address, account, client, sid, object, reason, details)
  SELECT e.* FROM ` + from + `, unnest(` + strings.Join(events, ", ") + `) AS e
 )`
 }
@@ -64,12 +64,13 @@ func accountArgs(entries []feed.Entry, events []audit.Event) []any {
 
 func eventArgs(events []audit.Event) []any {
 	var positions, ats []int64
-	var names, actors, actorIDs, addresses, clients, sids, objects, reasons, details []string
+	var names, actors, actorIDs, vias, addresses, clients, sids, objects, reasons, details []string
 	var accounts []*[id.Size]byte
 	draw := rand.Int64N(1<<positionBits - int64(len(events)%(1<<positionBits)))
 	for i, e := range events {
 		positions, ats = append(positions, firstPosition(e.At)+draw+int64(i)), append(ats, session.Millis(e.At))
 		names, actors, actorIDs = append(names, string(e.Name)), append(actors, string(e.Who.Actor)), append(actorIDs, e.Who.ID)
+		vias = append(vias, string(e.Who.Via))
 		address := ""
 		if e.Who.From.IsValid() {
 			address = e.Who.From.String()
@@ -82,7 +83,7 @@ func eventArgs(events []audit.Event) []any {
 		sids, objects, reasons = append(sids, e.SID), append(objects, e.Object), append(reasons, string(e.Reason))
 		details = append(details, e.EncodeDetails())
 	}
-	return []any{positions, ats, names, actors, actorIDs, addresses, accounts, clients, sids, objects, reasons, details}
+	return []any{positions, ats, names, actors, actorIDs, vias, addresses, accounts, clients, sids, objects, reasons, details}
 }
 
 // Add implements audit.Store.
@@ -109,17 +110,23 @@ func (a Audit) Find(ctx context.Context, q audit.Query) (all []audit.Event, err 
 	if q.Name != "" {
 		w.and("name = ?", string(q.Name))
 	}
+	if q.From.IsValid() {
+		w.and("address = ?", q.From.String())
+	}
+	if !q.Until.IsZero() {
+		w.and("position < ?", firstPosition(q.Until))
+	}
 	if q.Before > 0 {
 		w.and("position < ?", q.Before)
 	}
-	text := `SELECT position, at, name, actor, actor_id, address, account, client, sid, object, reason, details FROM audit` +
+	text := `SELECT position, at, name, actor, actor_id, via, address, account, client, sid, object, reason, details FROM audit` +
 		w.text() + " ORDER BY position DESC LIMIT " + w.arg(max(q.Limit, 0))
 	err = a.db.longRead(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		rows, err := tx.Query(ctx, text, w.args...)
 		if err != nil {
 			return err
 		}
-		all, err = pgx.AppendRows[audit.Event](nil, rows, scanEvent)
+		all, err = collect(rows, scanEvent)
 		return err
 	})
 	if err != nil {
@@ -130,13 +137,14 @@ func (a Audit) Find(ctx context.Context, q audit.Query) (all []audit.Event, err 
 
 func scanEvent(row pgx.CollectableRow) (e audit.Event, err error) {
 	var at int64
-	var name, actor, address, client, reason, details string
+	var name, actor, via, address, client, reason, details string
 	var account *[id.Size]byte
-	err = row.Scan(&e.Position, &at, &name, &actor, &e.Who.ID, &address, &account, &client, &e.SID, &e.Object, &reason, &details)
+	err = row.Scan(&e.Position, &at, &name, &actor, &e.Who.ID, &via, &address, &account, &client, &e.SID, &e.Object, &reason, &details)
 	if err != nil {
 		return e, err
 	}
-	e.At, e.Name, e.Who.Actor, e.Client, e.Reason = session.FromMillis(at), audit.Name(name), audit.Actor(actor), id.Client(client), fault.Reason(reason)
+	e.At, e.Name, e.Client, e.Reason = session.FromMillis(at), audit.Name(name), id.Client(client), fault.Reason(reason)
+	e.Who.Actor, e.Who.Via = audit.Actor(actor), id.Client(via)
 	if account != nil {
 		e.User = *account
 	}

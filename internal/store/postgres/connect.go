@@ -17,7 +17,7 @@ import (
 
 // oldest is the oldest version of PostgreSQL this runs on, as
 // server_version_num counts.
-const oldest = 140000
+const oldest = 150000
 
 // applicationName is what connections call themselves in pg_stat_activity.
 const applicationName = "holdfast"

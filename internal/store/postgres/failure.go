@@ -40,8 +40,10 @@ func busy(cause error) error {
 // unread is a read that failed.
 func unread(cause error) error { return fault.Down(cause) }
 
-// gone is what a caller hears whose context ended before its call began.
-func gone(ctx context.Context) error { return notWritten(context.Cause(ctx)) }
+// gone is what a caller hears whose context ended before its call began. It was
+// certainly not written, but that is no reason to go on without it: nobody waits
+// any more, or the time for an answer is over.
+func gone(ctx context.Context) error { return unknownOutcome(context.Cause(ctx)) }
 
 // unconnected is what a caller hears who got no connection: nothing was sent.
 func (db *DB) unconnected(ctx, wait context.Context, err error) error {

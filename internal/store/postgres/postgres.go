@@ -145,6 +145,9 @@ type Feed struct{ db *DB }
 // Audit satisfies audit.Store.
 type Audit struct{ db *DB }
 
+// Calls satisfies idem.Store.
+type Calls struct{ db *DB }
+
 // Sessions gives the sessions kept here.
 func (db *DB) Sessions() Sessions { return Sessions{db} }
 
@@ -162,6 +165,9 @@ func (db *DB) Feed() Feed { return Feed{db} }
 
 // Audit gives the account of what happened kept here.
 func (db *DB) Audit() Audit { return Audit{db} }
+
+// Calls gives the calls with an idempotency key kept here.
+func (db *DB) Calls() Calls { return Calls{db} }
 
 // clock is the database's time in milliseconds: the wall clock of the moment,
 // not of the start of the transaction.

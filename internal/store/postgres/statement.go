@@ -68,3 +68,9 @@ func (db *DB) inBatches(ctx context.Context, limit int, text string, arg any) (d
 	}
 	return deleted, nil
 }
+
+// collect reads all rows; none give nil.
+func collect[T any](rows pgx.Rows, scan func(pgx.CollectableRow) (T, error)) ([]T, error) {
+	var all []T
+	return pgx.AppendRows(all, rows, scan)
+}

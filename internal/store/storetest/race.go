@@ -35,14 +35,22 @@ const envRace = "HOLDFAST_STORETEST_RACE"
 // of the race. Call it from TestMain; open opens the database at a Bundle's
 // Address.
 func Main(m *testing.M, open func(address string) (b Bundle, closeIt func() error, err error)) {
+	Child(open)
+	os.Exit(m.Run())
+}
+
+// Child is Main for a package that has more to do after its tests: it returns
+// unless this is a process that Exercise started.
+func Child(open func(address string) (b Bundle, closeIt func() error, err error)) {
 	address, ok := os.LookupEnv(envRace)
 	if !ok {
-		os.Exit(m.Run())
+		return
 	}
 	if err := raceProcess(address, open, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	os.Exit(0)
 }
 
 // outcome is what one racer was told.

@@ -44,8 +44,8 @@ CREATE TABLE account_epoch (
 
 CREATE INDEX account_epoch_at ON account_epoch (at);
 
--- Registered clients as JSON documents. Sessions may name a client that has no
--- row here.
+-- Registered clients as JSON documents. Version 0 is a client that was deleted
+-- but may be named by sessions; they may name one that has no row here, too.
 CREATE TABLE client (
     id      text COLLATE "C" PRIMARY KEY,
     version bigint  NOT NULL,
@@ -140,6 +140,7 @@ CREATE TABLE audit (
     name     text   NOT NULL,
     actor    text   NOT NULL,
     actor_id text   NOT NULL,
+    via      text   NOT NULL, -- the client of the actor's token
     address  text   NOT NULL,
     account  uuid,
     client   text   NOT NULL,
@@ -171,6 +172,17 @@ CREATE TABLE key_roll (
 );
 
 INSERT INTO key_roll VALUES (1, 0, NULL);
+
+-- Calls that were sent with an idempotency key, so that the same call sent again
+-- is answered and not carried out again. sealed is what only the server reads.
+CREATE TABLE idempotent (
+    call     bytea   PRIMARY KEY,
+    at       bigint  NOT NULL,
+    answered boolean NOT NULL,
+    sealed   bytea   NOT NULL
+);
+
+CREATE INDEX idempotent_at ON idempotent (at);
 
 -- A row to write when nothing else needs writing: is the disk back?
 CREATE TABLE write_probe (
