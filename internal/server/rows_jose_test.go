@@ -188,11 +188,11 @@ func TestForgedTokens(t *testing.T) {
 		}
 	})
 	a.in("JOSE-06 kid as code", func(a attack) {
-		want := string(a.call(a.signRaw(`{"alg":"ES256","typ":"at+jwt","kid":"unknown"}`, string(must(b64.DecodeString(payload))))).body)
+		want := string(a.call(a.signRaw(`{"alg":"ES256","typ":"at+jwt","kid":"unknown"}`, string(sure(b64.DecodeString(payload))))).body)
 		for _, k := range []string{`x' UNION SELECT 'AA'--`, `'; DROP TABLE session;--`, `" OR ""="`, `1 OR 1=1`, `{"$ne":null}`, `%s%s%n`, `${jndi:ldap://x}`,
 			`$(id)`, "`id`", `*)(uid=*`, `a\u0000b`, `\r\nX: y`, strings.Repeat("k", 5000), `'||pg_sleep(9)--`, `randomblob(1000000000)`} {
 			b, _ := json.Marshal(k)
-			token := a.signRaw(`{"alg":"ES256","typ":"at+jwt","kid":`+string(b)+`}`, string(must(b64.DecodeString(payload))))
+			token := a.signRaw(`{"alg":"ES256","typ":"at+jwt","kid":`+string(b)+`}`, string(sure(b64.DecodeString(payload))))
 			a.useless(k, token)
 			if got := a.call(token); got.status == 401 && string(got.body) != want {
 				a.Errorf("kid %q is answered otherwise: %s", k, got.body)
@@ -203,7 +203,7 @@ func TestForgedTokens(t *testing.T) {
 		}
 	})
 	a.in("JOSE-07 JOSE-08 crit and b64", func(a attack) {
-		plain := string(must(b64.DecodeString(payload)))
+		plain := string(sure(b64.DecodeString(payload)))
 		for _, extra := range []string{`"crit":["bork"],"bork":1`, `"crit":["exp"]`, `"crit":[]`, `"crit":"b64"`, `"crit":["absent"]`, `"crit":null`, `"crit":["alg"]`,
 			`"b64":false,"crit":["b64"]`, `"b64":true,"crit":["b64"]`, `"b64":false`} {
 			a.useless(extra, a.signRaw(fmt.Sprintf(`{"alg":"ES256","typ":"at+jwt","kid":%q,%s}`, kid, extra), plain))
@@ -274,7 +274,7 @@ func TestForgedTokens(t *testing.T) {
 	}
 }
 
-func must[T any](v T, err error) T {
+func sure[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
 	}
@@ -301,9 +301,9 @@ func TestSignedButWrong(t *testing.T) {
 	if got := a.call(with(nil)); got.status != 200 {
 		t.Fatalf("a token as the server makes it is answered %d %s", got.status, got.body)
 	}
-	plain := string(must(json.Marshal(base)))
+	plain := string(sure(json.Marshal(base)))
 	twice := func(name string, value any) string {
-		return fmt.Sprintf(`{%q:%s,%s`, name, must(json.Marshal(value)), plain[1:])
+		return fmt.Sprintf(`{%q:%s,%s`, name, sure(json.Marshal(value)), plain[1:])
 	}
 	atFront := map[string]string{}
 	for _, name := range []string{"sub", "exp", "aud", "iss", "jti", "sid"} {

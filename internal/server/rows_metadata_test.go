@@ -158,7 +158,7 @@ func TestAccessTokenShape(t *testing.T) {
 	h := a.signIn("demo-native", "scope", "openid read", "device_name", "My phone", "install_id", "install-1")
 	jwks := string(a.request("GET", "/oauth2/jwks", "", "", nil).body)
 	header := func(token string) (v map[string]any) {
-		_ = json.Unmarshal(must(b64.DecodeString(strings.Split(token, ".")[0])), &v)
+		_ = json.Unmarshal(sure(b64.DecodeString(strings.Split(token, ".")[0])), &v)
 		return v
 	}
 	a.in("J01", func(a attack) {
@@ -181,7 +181,7 @@ func TestAccessTokenShape(t *testing.T) {
 			a.Errorf("nobody asked for %v", c)
 		}
 		for _, pii := range []string{"demo@example.com", "Demo User", "My phone", "install-1", `"demo"`} {
-			if strings.Contains(string(must(b64.DecodeString(strings.Split(h.Access, ".")[1]))), pii) {
+			if strings.Contains(string(sure(b64.DecodeString(strings.Split(h.Access, ".")[1]))), pii) {
 				a.Errorf("the access token tells %s", pii)
 			}
 		}
