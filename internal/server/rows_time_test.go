@@ -99,7 +99,7 @@ func TestRecordOutlivesTokens(t *testing.T) {
 		end    func(held)
 		entry  func(held) func(feed.Entry) bool
 	}{
-		"session": {"demo-edx", func(h held) { a.post("/oauth2/revoke", "client_id", h.client, "token", h.Refresh) },
+		"session": {"demo-native", func(h held) { a.post("/oauth2/revoke", "client_id", h.client, "token", h.Refresh) },
 			func(h held) func(feed.Entry) bool {
 				return func(e feed.Entry) bool { return e.Kind == feed.Session && e.Key == sidOf(h.Access) }
 			}},
@@ -119,7 +119,8 @@ func TestRecordOutlivesTokens(t *testing.T) {
 			h := a.signIn(c.client)
 			told := c.entry(h)
 			c.end(h)
-			accepted := 0
+			expires := time.Unix(int64(claims(h.Access)["exp"].(float64)), 0)
+			var accepted time.Duration
 			for {
 				if err := a.server.Tick(t.Context()); err != nil {
 					t.Fatal(err)
@@ -128,14 +129,18 @@ func TestRecordOutlivesTokens(t *testing.T) {
 				if err != nil {
 					break
 				}
-				accepted++
 				if !recorded(told) {
 					t.Fatalf("%v after the end a service still accepts the token, and the record has forgotten the end", a.clock.Now().Sub(time.Unix(int64(claims(h.Access)["iat"].(float64)), 0)))
 				}
-				a.clock.advance(time.Second)
+				step := 30 * time.Second
+				if a.clock.Now().Add(step).After(expires) {
+					step = time.Second // closely, where it matters
+				}
+				a.clock.advance(step)
+				accepted += step
 			}
-			if life := time.Duration(h.ExpiresIn) * time.Second; time.Duration(accepted)*time.Second < life+behind {
-				t.Errorf("the service accepted it for %d s only: the test looked at nothing", accepted)
+			if life := time.Duration(h.ExpiresIn) * time.Second; accepted < life+behind {
+				t.Errorf("the service accepted it for %v only: the test looked at nothing", accepted)
 			}
 		})
 	}
