@@ -214,7 +214,7 @@ func (h *house) send(method, path, kind string, body io.Reader, header http.Head
 	}
 	h.secrets.seen(b)
 	a := answer{res.StatusCode, res.Header, b}
-	return a, described(r, sent, a)
+	return a, described(false, r, sent, a)
 }
 
 // sentBody reads a body that is sent, so that it can be looked at as well.
@@ -246,7 +246,7 @@ func (h *house) operate(method, path string, body io.Reader) (answer, error) {
 	h.server.Admin().ServeHTTP(rec, r)
 	h.secrets.seen(rec.Body.Bytes())
 	a := answer{rec.Code, rec.Result().Header, rec.Body.Bytes()}
-	return a, described(r, sent, a)
+	return a, described(true, r, sent, a)
 }
 
 func (h *house) metrics() (string, error) {

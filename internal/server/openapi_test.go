@@ -28,13 +28,15 @@ import (
 // what it is for (TestMain).
 var descriptions = []*description{
 	{prefix: "/account/v1/", text: openapi.Account},
-	{prefix: "/admin/v1/", text: openapi.Admin},
+	{prefix: "/admin/v1/", text: openapi.Admin, operators: true},
 }
 
 // description is one OpenAPI document and which of its operations were seen to
 // succeed.
 type description struct {
 	prefix, text string
+	// operators: it is on the operators' listener alone.
+	operators bool
 
 	once sync.Once
 	doc  *openapi3.T
@@ -93,10 +95,11 @@ next:
 	return pattern, item, params
 }
 
-// described holds one exchange against the description of its API, if it has one.
-func described(r *http.Request, body []byte, a answer) error {
+// described holds one exchange, of the operators' listener or of the other,
+// against the description of its API, if it has one.
+func described(operators bool, r *http.Request, body []byte, a answer) error {
 	for _, d := range descriptions {
-		if strings.HasPrefix(r.URL.Path, d.prefix) {
+		if d.operators == operators && strings.HasPrefix(r.URL.Path, d.prefix) {
 			err := d.exchange(r, body, a)
 			if err != nil {
 				return fmt.Errorf("%s %s answered %d %s, which is not as described: %w", r.Method, r.URL, a.status, a.body, err)

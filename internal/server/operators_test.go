@@ -114,7 +114,7 @@ func (d *desk) remote(token, method, path, body string, header ...string) answer
 		return a
 	}
 	r.Header.Set("Authorization", "Bearer x") // the description of a call without one is a 401
-	err = described(r, []byte(body), a)
+	err = described(true, r, []byte(body), a)
 	if err != nil {
 		d.Error(err)
 	}
