@@ -105,8 +105,8 @@ type Report struct {
 // maxProblems is how many problems a check reports before it stops looking.
 const maxProblems = 100
 
-// Check reads the whole file: structure, references, counts. It takes some
-// seconds per 100 MB, on one reader, and nobody waits for it.
+// Check reads the whole file: structure, references, counts. It keeps one reader
+// busy, for up to a minute with a million sessions.
 func (db *DB) Check(ctx context.Context) (rep Report, err error) {
 	err = db.readers.read(ctx, func(c *conn) error {
 		rep = Report{Rows: map[string]int64{}}
