@@ -104,9 +104,13 @@ func pause(ctx context.Context, try int) bool {
 	}
 }
 
-// longRead runs f in a transaction that may take LongWait: for operators.
-func (db *DB) longRead(ctx context.Context, f func(context.Context, pgx.Tx) error) error {
-	return db.call(ctx, LongWait, func(ctx context.Context, c *pgx.Conn) error {
+// longRead runs f in a transaction that may take LongWait: for operators. It ends
+// when its caller leaves.
+func (db *DB) longRead(caller context.Context, f func(context.Context, pgx.Tx) error) error {
+	return db.call(caller, LongWait, func(ctx context.Context, c *pgx.Conn) error {
+		ctx, stop := context.WithCancel(ctx)
+		defer stop()
+		defer context.AfterFunc(caller, stop)()
 		return pgx.BeginTxFunc(ctx, c, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 			_, err := tx.Exec(ctx, "SET LOCAL statement_timeout = "+milliseconds(LongWait))
 			if err == nil {

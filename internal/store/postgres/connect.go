@@ -28,6 +28,9 @@ func configure(text secret.Text) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: the database URL cannot be read: %w", err) // the driver leaves the password out
 	}
+	if mode := c.ConnConfig.DefaultQueryExecMode; mode == pgx.QueryExecModeExec || mode == pgx.QueryExecModeSimpleProtocol {
+		return nil, fmt.Errorf("postgres: default_query_exec_mode=%s sends values as text, which cannot carry all of ours; behind a pooler use cache_describe, or leave it out", mode)
+	}
 	said := func(string) bool { return false }
 	if u, err := url.Parse(text.Reveal()); err == nil {
 		said = u.Query().Has
