@@ -44,10 +44,6 @@ func (p place) reach(ctx context.Context, t terminal) (*operator, error) {
 		return nil, err
 	}
 	socket := c.Socket()
-	database, err := databasePath(c)
-	if err != nil {
-		return nil, err
-	}
 	conn, err := net.DialTimeout("unix", socket, time.Second)
 	if err == nil {
 		conn.Close()
@@ -56,8 +52,8 @@ func (p place) reach(ctx context.Context, t terminal) (*operator, error) {
 				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 			}}}}, nil
 	}
-	if _, err := os.Stat(database); err != nil {
-		return nil, fmt.Errorf("no server answers on %s and there is no database at %s; start one with `holdfast dev`, or name another --data directory", socket, database)
+	if err := present(c); err != nil {
+		return nil, fmt.Errorf("no server answers on %s and %w; start one with `holdfast dev`, or name another --data directory", socket, err)
 	}
 	h, err := openHouse(ctx, c, t, time.Now, func(p *server.Parts) { p.Mending = true })
 	if err != nil {

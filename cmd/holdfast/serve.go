@@ -13,7 +13,6 @@ import (
 
 	"holdfast.example/internal/secret"
 	"holdfast.example/internal/server"
-	"holdfast.example/internal/store/sqlite"
 )
 
 type serveCmd struct {
@@ -196,25 +195,21 @@ DEV: the passwords are well known. Ctrl-C stops it; the data stays.
 type migrateCmd struct{ place }
 
 // Run implements the verb.
-func (c *migrateCmd) Run(_ context.Context, t terminal) error {
+func (c *migrateCmd) Run(ctx context.Context, t terminal) error {
 	config, err := c.settings(t)
 	if err != nil {
 		return err
 	}
-	path, err := databasePath(config)
+	if err := present(config); err != nil {
+		return fmt.Errorf("%w; `holdfast serve` makes one at its first start", err)
+	}
+	db, err := openDatabase(ctx, config, time.Now) // opening migrates
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(path); err != nil {
-		return fmt.Errorf("there is no database at %s; `holdfast serve` makes one at its first start", path)
-	}
-	db, err := sqlite.Open(path, sqlite.Options{Now: time.Now}) // opening migrates
-	if err != nil {
-		return err
-	}
-	r, err := db.Check(context.Background())
+	schema, _, err := db.schema(ctx)
 	if err == nil {
-		fmt.Fprintf(t.out, "%s is at schema %d\n", path, r.Schema)
+		fmt.Fprintf(t.out, "%s is at schema %d\n", where(config), schema)
 	}
 	return errors.Join(err, db.Close())
 }

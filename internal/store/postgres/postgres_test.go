@@ -72,7 +72,7 @@ func openTest(t testing.TB) *DB { return openAt(t, newDatabase(t), Options{}) }
 
 func TestStores(t *testing.T) {
 	storetest.Exercise(t, func(t *testing.T) storetest.Bundle {
-		url := newDatabase(t)
+		url := newDatabase(t) + "&pool_min_conns=0" // nothing to keep warm
 		return bundle(openAt(t, url, Options{}), url)
 	})
 }
