@@ -18,6 +18,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -137,7 +138,11 @@ func TestForgedTokens(t *testing.T) {
 			secrets = append(secrets, b)
 		}
 		pub := &rsa.PublicKey{N: number(rs["n"]), E: int(number(rs["e"]).Int64())}
-		ecPub := &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(ec["x"]), Y: number(ec["y"])}
+		point := slices.Concat([]byte{4}, number(ec["x"]).FillBytes(make([]byte, 32)), number(ec["y"]).FillBytes(make([]byte, 32)))
+		ecPub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, k := range []any{pub, ecPub} {
 			der, err := x509.MarshalPKIXPublicKey(k)
 			if err != nil {

@@ -130,7 +130,7 @@ func TestLockout(t *testing.T) {
 		t.Errorf("%d guesses were looked at, %d stopped; want 10 and 50", refused, stopped)
 	}
 	a.clock.advance(time.Minute) // not long enough for one more guess
-	h = a.refreshed(h)
+	a.refreshed(h)
 	if got := a.guess("demo", "demo-password"); got.status != 429 {
 		t.Errorf("a stranger with the right password is answered %d", got.status)
 	}
