@@ -28,3 +28,4 @@ soak: ## the long forms of the tests, about an hour
 
 golden: ## rewrite generated pages and golden files; then read the diff
 	go test ./internal/server -run Golden\|Reference -update
+	go test ./internal/house -run TestRows -update

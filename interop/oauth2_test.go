@@ -108,7 +108,7 @@ func TestTokenSource(t *testing.T) {
 	}
 }
 
-// TestSignedOut (V01, 33 of the threat model): after a sign-out x/oauth2 reports
+// TestSignedOut (V01): after a sign-out x/oauth2 reports
 // invalid_grant and what to tell the person.
 func TestSignedOut(t *testing.T) {
 	c := app("demo-native", "", oauth2.AuthStyleInParams)

@@ -378,7 +378,7 @@ func TestSignedButWrong(t *testing.T) {
 	})
 }
 
-// TestTokensOfAnySize (JOSE-10, I9): too large is refused before it is decoded.
+// TestTokensOfAnySize (JOSE-10, INV-09): too large is refused before it is decoded.
 func TestTokensOfAnySize(t *testing.T) {
 	a := attacks(t)
 	a.useless("dots", strings.Repeat(".", 50_000))

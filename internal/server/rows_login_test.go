@@ -22,7 +22,7 @@ func (a attack) guess(name, password string, fields ...string) answer {
 	return a.post("/oauth2/token", append([]string{"grant_type", "password", "client_id", "demo-native", "username", name, "password", password}, fields...)...)
 }
 
-// TestNobodyIsTold (LOGIN-01, LOGIN-02, I7): whether an account exists, is
+// TestNobodyIsTold (LOGIN-01, LOGIN-02, INV-07): whether an account exists, is
 // disabled or has no password shows in nothing: not in the status, the body, the
 // headers, nor in how many hashes were computed for the answer.
 func TestNobodyIsTold(t *testing.T) {
@@ -102,7 +102,7 @@ func TestSpray(t *testing.T) {
 	}
 }
 
-// TestLockout (LOGIN-05, LOGIN-06, 13 of the threat model): guesses from
+// TestLockout (LOGIN-05, LOGIN-06): guesses from
 // everywhere at one account, under all its names, share one budget; its owner's
 // phone signs in and refreshes all the same.
 func TestLockout(t *testing.T) {
@@ -160,7 +160,7 @@ func TestNameTwins(t *testing.T) {
 	}
 }
 
-// TestCrowdAtTheDoor (LOGIN-07, 14 of the threat model): more sign-ins at once
+// TestCrowdAtTheDoor (LOGIN-07): more sign-ins at once
 // than can be served wait in a line of limited length, the rest are told to come
 // back, and refreshes never stand in it.
 func TestCrowdAtTheDoor(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestRefreshLife (REFRESH-01..04, 14; I1, I5, V09): one chain from its first
+// TestRefreshLife (REFRESH-01..04, 14; INV-01, INV-05, V09): one chain from its first
 // token to its theft.
 func TestRefreshLife(t *testing.T) {
 	a := attacks(t)
@@ -117,7 +117,7 @@ func raceRounds(normal int) int {
 	return n
 }
 
-// TestRefreshRace (REFRESH-05, I1): 2, 8, 64 and 256 refreshes with one token at
+// TestRefreshRace (REFRESH-05, INV-01): 2, 8, 64 and 256 refreshes with one token at
 // the same moment, over and over: all are answered, all with the same successor,
 // and nobody is signed out.
 func TestRefreshRace(t *testing.T) {
@@ -151,7 +151,7 @@ func TestRefreshRace(t *testing.T) {
 	}
 }
 
-// TestRevokeAgainstRefresh (REFRESH-15, I4): a session is ended in one of four
+// TestRevokeAgainstRefresh (REFRESH-15, INV-04): a session is ended in one of four
 // ways while phones refresh it as fast as they can. Once that is acknowledged,
 // nothing that was ever issued works, not even what was issued at that moment.
 func TestRevokeAgainstRefresh(t *testing.T) {
@@ -219,7 +219,7 @@ func TestRevokeAgainstRefresh(t *testing.T) {
 	}
 }
 
-// TestStrangerWithAToken (REFRESH-06, A24, REVOKE-02, V04, V05, Q08): whoever
+// TestStrangerWithAToken (REFRESH-06, A24, REVOKE-02, V04, V05): whoever
 // holds a token of another client can neither use nor end it.
 func TestStrangerWithAToken(t *testing.T) {
 	a := attacks(t)
@@ -243,7 +243,7 @@ func TestStrangerWithAToken(t *testing.T) {
 	}
 }
 
-// TestEndsReachEverything (REFRESH-07..10, A25, Y03, I4): what an operator or the
+// TestEndsReachEverything (REFRESH-07..10, A25, Y03, INV-04): what an operator or the
 // owner ends is over at once for refresh tokens, access tokens and introspection,
 // and nothing else is.
 func TestEndsReachEverything(t *testing.T) {

@@ -103,7 +103,7 @@ func everything(t *testing.T, path string) map[string]string {
 	return values
 }
 
-// TestDumpAndReplay (REST-01, REST-02, I8, invariant 11): nothing in the database
+// TestDumpAndReplay (REST-01, REST-02, INV-08, CHAIN-11): nothing in the database
 // works as a credential, in whatever spelling and at whatever endpoint.
 func TestDumpAndReplay(t *testing.T) {
 	a := attack{t, forTest(t, func(c *server.Config) { c.AttemptsPerAccount, c.AttemptsPerAddress = 1000, 100_000 })}
@@ -155,7 +155,7 @@ func TestDumpAndReplay(t *testing.T) {
 	}
 }
 
-// TestDumpWithoutRoot (REST-01, REST-03, I8): the copy, opened by a server of the
+// TestDumpWithoutRoot (REST-01, REST-03, INV-08): the copy, opened by a server of the
 // thief's own with another root secret, does not even start.
 func TestDumpWithoutRoot(t *testing.T) {
 	a := attacks(t)
@@ -172,7 +172,7 @@ func TestDumpWithoutRoot(t *testing.T) {
 	}
 }
 
-// TestRestart (P8, I2): everything that was answered before a stop works after
+// TestRestart (INV-02): everything that was answered before a stop works after
 // it, and what was ended stays ended.
 func TestRestart(t *testing.T) {
 	a := attacks(t)

@@ -190,7 +190,7 @@ func breakable(t *testing.T) (attack, *stuck) {
 	return a, s
 }
 
-// TestStoreFails (REVOKE-03, V08, FAULT-04, I4, I10): a store that cannot be
+// TestStoreFails (REVOKE-03, V08, FAULT-04, INV-04, INV-10): a store that cannot be
 // written signs nobody out and lies to nobody: refreshes answer with the token
 // they were shown, everything that must be durable answers 503 and how long to
 // wait, and when the store is back everything goes on.

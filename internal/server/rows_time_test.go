@@ -66,7 +66,7 @@ func TestSuspended(t *testing.T) {
 	a.alive(h.Access)
 }
 
-// TestRecordOutlivesTokens (invariant 9): as long as any service could accept a
+// TestRecordOutlivesTokens (CHAIN-09): as long as any service could accept a
 // token that was minted from a read before an end, the record still tells of the
 // end: its clock half a minute behind, its skew the usual, the answer ten seconds
 // under way, and the purge as often as it likes.

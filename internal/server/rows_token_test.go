@@ -130,7 +130,7 @@ func TestTokenRequest(t *testing.T) {
 	})
 }
 
-// TestTokenRequestSize (TOKEN-05, I9): bodies beyond every limit are refused at
+// TestTokenRequestSize (TOKEN-05, INV-09): bodies beyond every limit are refused at
 // once, many at the same time, and honest requests go on.
 func TestTokenRequestSize(t *testing.T) {
 	a := attacks(t)
@@ -211,7 +211,7 @@ func manyNames(n int) string {
 	return b.String()
 }
 
-// TestClientAuthentication (TOKEN-07, A17, I7): a client that is not there, not
+// TestClientAuthentication (TOKEN-07, A17, INV-07): a client that is not there, not
 // allowed any more, or has the wrong secret is one answer.
 func TestClientAuthentication(t *testing.T) {
 	a := attacks(t)
@@ -285,7 +285,7 @@ func TestTokenAnswer(t *testing.T) {
 	}
 }
 
-// TestScopeIsNeverWidened (TOKEN-13, A09, A23, REFRESH-11, U03): neither at the
+// TestScopeIsNeverWidened (TOKEN-13, A09, A23, REFRESH-11, Y02): neither at the
 // sign-in nor at any refresh.
 func TestScopeIsNeverWidened(t *testing.T) {
 	a := attacks(t)

@@ -10,7 +10,7 @@ import (
 	. "holdfast.example/internal/session"
 )
 
-// TestCrashIsALostAnswer (invariant 10; I2, I3, I10): whatever happens to the
+// TestCrashIsALostAnswer (CHAIN-10, INV-02, INV-03, INV-10): whatever happens to the
 // calls of one refresh, the phone either has a token that works, or is told to
 // repeat and then has one. Nothing is rotated twice for one request.
 func TestCrashIsALostAnswer(t *testing.T) {

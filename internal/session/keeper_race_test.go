@@ -146,7 +146,7 @@ func TestRaceWithFailures(t *testing.T) {
 	}
 }
 
-// TestEndAgainstRotations (REFRESH-15, I4): phones rotate as fast as they can
+// TestEndAgainstRotations (REFRESH-15, INV-04): phones rotate as fast as they can
 // while one ends the session. Once the end is acknowledged no token works, not
 // even one that was issued at the same moment.
 func TestEndAgainstRotations(t *testing.T) {
