@@ -267,14 +267,14 @@ func TestTheCodeAgreesWithTheOracle(t *testing.T) {
 // The same with fair dice and longer lives, where no row is rare.
 func TestTheCodeAgreesWithTheOracleForLong(t *testing.T) {
 	rows := map[int]int{}
-	for seed := range uint64(1000) {
+	for seed := range uint64(500) {
 		r := rand.New(rand.NewPCG(seed, 2026))
 		if err := walk(r.IntN, 200, rows); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
 	for r := 1; r <= 9; r++ {
-		if rows[r] < 5000 {
+		if rows[r] < 2500 {
 			t.Errorf("row %d was reached %d times only: %v", r, rows[r], rows)
 		}
 	}

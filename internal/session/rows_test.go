@@ -123,3 +123,31 @@ func TestRow6Recovers(t *testing.T) {
 			want: reused(fault.Reuse), next: ended(time.Hour, fault.Reuse)},
 	})
 }
+
+// A device with parallel calls stores an answer that row 5 repeated at the end
+// of the overlap. A call that had read the parent a moment before comes late. If
+// the recovery made the stored answer void, the device would be signed out
+// (docs/adr/0003-overlap-and-recovery-windows.md).
+func TestALateParallelCallDoesNotVoidAStoredAnswer(t *testing.T) {
+	s := phone()
+	for _, step := range []struct {
+		call string
+		gen  Generation
+		at   time.Duration
+		want Answer
+	}{
+		{"A sends 1", 1, 0, Rotated},
+		{"B sends 1, and 2 is stored a second later", 1, overlap, Repeated},
+		{"C had read 1 before that", 1, late + overlap + 100*ms, Recovered},
+		{"D sends 2", 2, late + overlap + 200*ms, Repeated},
+		{"D, had it come after the overlap", 2, late + 3*overlap, Rotated},
+	} {
+		sc := scene{s: s, pol: balanced(), now: t0.Add(step.at), st: Standing{UserEpoch: 3},
+			p: Presented{Client: "app", Generation: step.gen, IssuedAt: t0, Genuine: true}}
+		next, v := sc.refresh()
+		if v.Answer != step.want {
+			t.Fatalf("%s at %v: %v by row %d, want %v", step.call, step.at, v.Answer, v.Row, step.want)
+		}
+		s = next
+	}
+}

@@ -27,7 +27,8 @@ type Generation uint32
 
 const (
 	// MaxUses is how many accepted tokens a session remembers. Six cover every
-	// answer that can still be under way inside overlap + late.
+	// answer that can still be under way, as long as late is at most five
+	// overlaps: uses lie more than one overlap apart.
 	MaxUses = 6
 
 	// MaxAhead is how far a presented generation may lie beyond the newest one

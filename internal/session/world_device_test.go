@@ -23,7 +23,6 @@ type plan struct {
 	// What puts a device outside the model.
 	separate  bool // each tab keeps a copy of its own
 	backwards bool // an older answer may overwrite a newer one
-	forgetful bool // stays away for longer than store and device both remember
 	policy    func() Policy
 }
 
@@ -105,7 +104,7 @@ func (d *device) wake(tab int) {
 // the store forgets, after the last answer that the device stored.
 func (d *device) later(wait span, do func()) {
 	w := wait.draw(d.rng)
-	if limit := d.pol.Idle; limit > 0 && !d.forgetful {
+	if limit := d.pol.Idle; limit > 0 {
 		from := d.vault.s.UsedAt
 		if d.losses > 0 {
 			from = d.held[0].issued

@@ -51,7 +51,6 @@ func outside() []*plan {
 		{name: "one call, time-outs beyond the overlap", part: 10, days: 5, pace: hourly, weather: edges, calls: 1, tabs: 1, timeout: long},
 		{name: "requests delivered after 20 minutes", part: 10, days: 5, pace: hourly, weather: slower, calls: 1, tabs: 1, timeout: whole},
 		{name: "overlap 10 s under late 300 s, busy", part: 10, days: 1, pace: busy, weather: storm, calls: 1, tabs: 1, timeout: span{time.Second, 10 * time.Second}, policy: narrow},
-		{name: "away too long after lost commits", part: 10, days: 600, pace: span{10 * day, 85 * day}, weather: storm, calls: 1, tabs: 1, timeout: short, losses: .3, forgetful: true},
 		{name: "strict, one call, fair network", part: 10, days: 60, pace: hourly, weather: fair, calls: 1, tabs: 1, timeout: short, policy: strict},
 	}
 }
