@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -225,6 +226,14 @@ func TestStoreFails(t *testing.T) {
 			}
 			for _, token := range []string{out.Refresh, a.mintFor(out)} {
 				a.want(a.post("/oauth2/revoke", "client_id", "demo-native", "token", token), 503, "temporarily_unavailable", "")
+			}
+			for range 5 { // who repeats is answered alike, and the log is not filled
+				if got := a.refresh(h); got.status != broken.refresh {
+					a.Errorf("repeated, a refresh was answered %d", got.status)
+				}
+			}
+			if n := strings.Count(a.log.String(), "store cannot be written: ref"); n > 1 {
+				a.Errorf("the log says %d times that the store cannot be written", n)
 			}
 			a.want(a.post("/oauth2/token", "grant_type", "password", "client_id", "demo-native", "username", "demo", "password", "demo-password"), 503, "temporarily_unavailable", "")
 			for _, path := range []string{"/admin/v1/users/demo/sign-out", "/admin/v1/sessions/" + sidOf(out.Access) + "/end"} {

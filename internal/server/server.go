@@ -99,6 +99,8 @@ type Server struct {
 	operators http.Handler
 	routes    []string
 	draining  atomic.Bool
+	// saidDegraded is when the log last said so, in nanoseconds since 1970.
+	saidDegraded atomic.Int64
 }
 
 // New makes the house. It opens the keys, and refuses with one sentence when a
@@ -274,9 +276,23 @@ func (s *Server) observe(e session.Event) {
 		s.log.Error("the store lost commits: a refresh token is newer than what it remembers",
 			"sid", e.SID, "generations", uint32(e.Verdict.Ahead))
 	case e.Degraded:
-		s.log.Warn("the store cannot be written: refresh answered with the same token", "sid", e.SID)
+		s.sayDegraded()
 	case e.Ended != "":
 		s.log.Info("session ended", "sid", e.SID, "client", string(e.Client), "user", e.User.String(), "reason", string(e.Ended))
+	}
+}
+
+// degradedEvery is how often the log says that the store cannot be written: a
+// line for each refresh would fill what is full already. The metric counts them.
+const degradedEvery = 10 * time.Second
+
+func (s *Server) sayDegraded() {
+	now, last := s.now().UnixNano(), s.saidDegraded.Load()
+	if age := time.Duration(now - last); last != 0 && age >= 0 && age < degradedEvery {
+		return
+	}
+	if s.saidDegraded.CompareAndSwap(last, now) {
+		s.log.Warn("the store cannot be written: refreshes are answered with the same token")
 	}
 }
 
