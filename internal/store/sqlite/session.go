@@ -10,18 +10,19 @@ import (
 )
 
 // Every read of sessions asks for the same columns. The joins find each other
-// by integer keys; the reason of a moved epoch and the parent are looked for
-// only when there is one.
+// by integer keys. The reason of a moved epoch and the parent are looked for
+// only when there is one, in subqueries: a joined table costs time in every read,
+// also when it has nothing to say.
 const (
 	loadColumns = `SELECT s.version, s.epoch, s.used_at, s.created_at, s.ended_at, s.end_reason, s.facts, s.chain,
- t.scope, t.earned, t.amr, c.id, c.stopped, u.id, u.disabled, u.gone, u.epoch, e.reason, e.at,
- CASE WHEN s.parent IS NULL THEN NULL WHEN p.key IS NULL THEN '` + parentGone + `' ELSE p.end_reason END`
+ t.scope, t.earned, t.amr, c.id, u.id, u.epoch, (c.stopped <> 0) + 2 * (u.disabled <> 0) + 4 * (u.gone <> 0),
+ CASE WHEN u.epoch > s.epoch THEN (SELECT e.reason FROM user_epoch e WHERE e.user = s.user AND e.epoch = s.epoch + 1) END,
+ CASE WHEN u.epoch > s.epoch THEN (SELECT e.at FROM user_epoch e WHERE e.user = s.user AND e.epoch = s.epoch + 1) END,
+ CASE WHEN s.parent IS NOT NULL THEN ifnull((SELECT ifnull(p.end_reason, '') FROM session p WHERE p.key = s.parent), '` + parentGone + `') END`
 	loadTables = ` FROM session s
  JOIN user u ON u.ref = s.user
  JOIN terms t ON t.ref = s.terms
- JOIN client c ON c.ref = t.client
- LEFT JOIN user_epoch e ON e.user = CASE WHEN u.epoch > s.epoch THEN s.user END AND e.epoch = s.epoch + 1
- LEFT JOIN session p ON p.key = s.parent`
+ JOIN client c ON c.ref = t.client`
 
 	loadOne  = loadColumns + loadTables + ` WHERE s.key = ? AND s.tail = ?`
 	loadMany = loadColumns + `, s.key, s.tail` + loadTables
@@ -31,7 +32,7 @@ const (
 	// not used for long.
 	parentGone = string(fault.Idle)
 	// idColumn is where loadMany has the id.
-	idColumn = 20
+	idColumn = 18
 )
 
 // Now implements session.Store.
@@ -58,7 +59,7 @@ func (s Sessions) Load(ctx context.Context, which id.Session) (l session.Loaded,
 
 // scanSession reads the columns of loadColumns.
 func scanSession(r row, l *session.Loaded) (err error) {
-	user, err := r.array16(13)
+	user, err := r.array16(12)
 	if err != nil {
 		return err
 	}
@@ -74,14 +75,15 @@ func scanSession(r row, l *session.Loaded) (err error) {
 	if s.Chain, err = session.DecodeChain(r.blob(7), s.UsedAt); err != nil {
 		return err
 	}
+	stops := r.int(14)
 	l.Standing = session.Standing{
-		ClientStopped: r.bool(12),
-		UserDisabled:  r.bool(14),
-		UserDeleted:   r.bool(15),
-		UserEpoch:     uint32(r.int(16)),
-		EpochReason:   fault.Reason(r.text(17)),
-		EpochAt:       session.FromMillis(r.int(18)),
-		ParentEnded:   fault.Reason(r.text(19)),
+		ClientStopped: stops&1 != 0,
+		UserDisabled:  stops&2 != 0,
+		UserDeleted:   stops&4 != 0,
+		UserEpoch:     uint32(r.int(13)),
+		EpochReason:   fault.Reason(r.text(15)),
+		EpochAt:       session.FromMillis(r.int(16)),
+		ParentEnded:   fault.Reason(r.text(17)),
 	}
 	return nil
 }

@@ -49,6 +49,9 @@ const (
 	// checkpointPages is how long the WAL grows, in pages of 4 KiB, before the
 	// writer moves it into the database file.
 	checkpointPages = 1000
+	// askAfter is how many operations pass before the writer asks how long the WAL
+	// is: asking costs as much as an operation, and one appends a few pages.
+	askAfter = MaxBatch
 	// walLimitBytes is what a WAL that grew beyond all measure is cut back to.
 	walLimitBytes = 64 << 20
 )

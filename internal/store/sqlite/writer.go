@@ -27,6 +27,8 @@ type writer struct {
 	queueWait, commitWait time.Duration
 	// checkpointAt is checkpointPages, less in tests.
 	checkpointAt int64
+	// unasked counts operations since the length of the WAL was last asked for.
+	unasked int64
 	// hook, set by tests before the first write, is asked at each point of a
 	// batch and may make it fail there.
 	hook func(point) error
@@ -121,7 +123,11 @@ func (w *writer) process(batch []*op) {
 	} else {
 		w.answer(live, answers, err)
 	}
-	w.checkpoint()
+	w.unasked += int64(len(live))
+	if w.unasked >= min(askAfter, w.checkpointAt) {
+		w.unasked = 0
+		w.checkpoint()
+	}
 }
 
 // answer tells every caller his own answer, or the batch's failure.
