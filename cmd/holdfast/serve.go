@@ -42,6 +42,7 @@ func (c *serveCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
+	collectSeldom(t)
 	h, err := openHouse(ctx, config, t, time.Now, nil)
 	if err != nil {
 		return errors.Join(err, main.Close())
@@ -86,6 +87,9 @@ func (h *house) run(ctx context.Context, c server.Config, main net.Listener, rea
 	if ready != nil {
 		ready()
 	}
+	quietly, stop := context.WithCancel(ctx)
+	defer stop()
+	go giveBack(quietly, h.server.Served)
 	return h.server.Run(ctx, l)
 }
 
@@ -126,6 +130,7 @@ func (c *devCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
+	collectSeldom(t)
 	h, err := openHouse(ctx, config, t, now, func(p *server.Parts) { p.Dev = dev })
 	if err != nil {
 		return errors.Join(err, main.Close())

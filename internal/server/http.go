@@ -135,6 +135,7 @@ func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 // finish writes the one log line and the one measurement of a request. Only
 // what is listed here is logged: never a body, a query or a header.
 func (s *Server) finish(r *http.Request, status int, x *exchange, took time.Duration) {
+	s.served.Add(1)
 	route := s.metrics.request(r, status, took)
 	level := slog.LevelDebug
 	if status >= 500 {

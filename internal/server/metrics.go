@@ -27,8 +27,25 @@ type metrics struct {
 	ahead    prometheus.Counter
 	degraded prometheus.Counter
 
-	// routes are the mounted paths: the only values of the label route.
-	routes map[string]bool
+	// answers are the series of refresh, by answer.
+	answers []prometheus.Counter
+	// routes are the series of the mounted paths: besides other, the only values
+	// of the label route.
+	routes map[string]route
+	other  route
+}
+
+// route keeps the series at hand that nearly every request moves: looking one
+// up by its labels costs more than moving it.
+type route struct {
+	name    string
+	seconds prometheus.Observer
+	ok      prometheus.Counter
+}
+
+// route makes the series of a mounted path.
+func (m *metrics) route(name string) route {
+	return route{name, m.seconds.WithLabelValues(name), m.requests.WithLabelValues(name, "200")}
 }
 
 func newMetrics() *metrics {
@@ -49,7 +66,11 @@ func newMetrics() *metrics {
 			Help: "Refresh tokens newer than the store remembers: it lost commits. Raise an alarm on any."}),
 		degraded: prometheus.NewCounter(prometheus.CounterOpts{Name: "holdfast_refresh_degraded_total",
 			Help: "Refreshes answered with the same token because the store cannot be written."}),
-		routes: map[string]bool{},
+		routes: map[string]route{},
+	}
+	m.other = m.route("other")
+	for a := session.Refused; a <= session.Reused; a++ {
+		m.answers = append(m.answers, m.refresh.WithLabelValues(a.String()))
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.refresh, m.ended, m.refused, m.ahead, m.degraded,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -62,19 +83,23 @@ func newMetrics() *metrics {
 // request counts one answered request and returns its route: a path as it was
 // mounted, or "other" for everything else.
 func (m *metrics) request(r *http.Request, status int, took time.Duration) string {
-	route := strings.TrimSuffix(r.Pattern, "/{$}")
-	if !m.routes[route] {
-		route = "other"
+	on, mounted := m.routes[strings.TrimSuffix(r.Pattern, "/{$}")]
+	if !mounted {
+		on = m.other
 	}
-	m.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
-	return route
+	if status == http.StatusOK {
+		on.ok.Inc()
+	} else {
+		m.requests.WithLabelValues(on.name, strconv.Itoa(status)).Inc()
+	}
+	on.seconds.Observe(took.Seconds())
+	return on.name
 }
 
 // session counts one decision or end.
 func (m *metrics) session(e session.Event) {
 	if e.Verdict.Row > 0 {
-		m.refresh.WithLabelValues(e.Verdict.Answer.String()).Inc()
+		m.answers[e.Verdict.Answer].Inc()
 	}
 	if e.Verdict.Answer == session.Refused && e.Verdict.Row > 0 {
 		m.refused.WithLabelValues(string(e.Verdict.Reason)).Inc()

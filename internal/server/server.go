@@ -101,6 +101,7 @@ type Server struct {
 	draining  atomic.Bool
 	// saidDegraded is when the log last said so, in nanoseconds since 1970.
 	saidDegraded atomic.Int64
+	served       atomic.Uint64
 }
 
 // New makes the house. It opens the keys, and refuses with one sentence when a
@@ -208,7 +209,7 @@ func (s *Server) mount(dev *Dev) {
 	}
 	m.ServeMux.HandleFunc("/", std.NotFound)
 	for _, r := range m.routes {
-		s.metrics.routes[r] = true
+		s.metrics.routes[r] = s.metrics.route(r)
 	}
 	s.routes = m.routes
 	s.public = s.front(m, std.NotFound)
@@ -263,6 +264,9 @@ func (s *Server) Admin() http.Handler { return s.admin }
 // Operators answers the same over TCP: every call shows an access token with an
 // administrative scope.
 func (s *Server) Operators() http.Handler { return s.operators }
+
+// Served is how many requests were answered so far.
+func (s *Server) Served() uint64 { return s.served.Load() }
 
 // Close stops what the server started: the processes that hash passwords.
 func (s *Server) Close() { s.hasher.Close() }
