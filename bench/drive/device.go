@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Device is one installed app: it holds tokens and follows rotation.
@@ -17,6 +18,10 @@ type Device struct {
 	// Dead: its refresh was refused, or it was revoked on purpose.
 	Dead bool `json:"-"`
 }
+
+// seedTries is how often a device comes back, a second later each time, when
+// the server is too busy to sign it in. Signing in is not what is measured here.
+const seedTries = 30
 
 // SignIn signs devices in with the password grant, on as many connections at
 // once as asked.
@@ -34,6 +39,10 @@ func SignIn(o Options, devices, atOnce int) ([]*Device, error) {
 			defer w.conn.close()
 			for i := k; i < devices && errs[k] == nil; i += atOnce {
 				t, err := w.signIn(i)
+				for n := 0; n < seedTries && err != nil && strings.Contains(err.Error(), "status 503"); n++ {
+					time.Sleep(time.Second) // busy with password hashes: as an app does
+					t, err = w.signIn(i)
+				}
 				if err == nil && t.Refresh == "" {
 					err = errors.New("the answer has no refresh token")
 				}
