@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -19,9 +20,12 @@ type Device struct {
 	Dead bool `json:"-"`
 }
 
-// seedTries is how often a device comes back, a second later each time, when
-// the server is too busy to sign it in. Signing in is not what is measured here.
-const seedTries = 30
+// A device comes back when the server is too busy to sign it in: signing in is
+// not what is measured here.
+const (
+	signInTries = 30
+	comeBack    = time.Second
+)
 
 // SignIn signs devices in with the password grant, on as many connections at
 // once as asked.
@@ -38,11 +42,7 @@ func SignIn(o Options, devices, atOnce int) ([]*Device, error) {
 			w := &worker{run: &run{Options: o, token: token}, check: checker{jwt: o.JWT}}
 			defer w.conn.close()
 			for i := k; i < devices && errs[k] == nil; i += atOnce {
-				t, err := w.signIn(i)
-				for n := 0; n < seedTries && err != nil && strings.Contains(err.Error(), "status 503"); n++ {
-					time.Sleep(time.Second) // busy with password hashes: as an app does
-					t, err = w.signIn(i)
-				}
+				t, err := w.signInPatiently(i)
 				if err == nil && t.Refresh == "" {
 					err = errors.New("the answer has no refresh token")
 				}
@@ -55,6 +55,17 @@ func SignIn(o Options, devices, atOnce int) ([]*Device, error) {
 	}
 	group.Wait()
 	return all, errors.Join(errs...)
+}
+
+func (w *worker) signInPatiently(n int) (tokens, error) {
+	for try := 1; ; try++ {
+		t, err := w.signIn(n)
+		var no *refused
+		if !errors.As(err, &no) || no.status != http.StatusServiceUnavailable || try == signInTries {
+			return t, err
+		}
+		time.Sleep(comeBack)
+	}
 }
 
 // maxDeviceLine bounds one line of a file of devices, in bytes.

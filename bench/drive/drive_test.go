@@ -52,6 +52,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case r.PostFormValue("grant_type") == "password":
 		out["refresh_token"] = s.mint()
+		if s.behaves == "busy at first" && s.made == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
 	case r.PostFormValue("grant_type") == "refresh_token":
 		if !s.live[presented] {
 			w.WriteHeader(http.StatusBadRequest)
@@ -205,6 +208,16 @@ func TestRevoke(t *testing.T) {
 		if r.Errors != 0 || r.Dead != 0 || tried != 6 || alive != want || err != nil {
 			t.Errorf("%q: %s, tried %d, alive %d, %v", behaves, r, tried, alive, err)
 		}
+	}
+}
+
+// A device that a busy server sends away comes back; one whose server is broken
+// says so.
+func TestSignIn(t *testing.T) {
+	t.Parallel() // it waits as an app would
+	all, err := SignIn(start(t, "busy at first"), 2, 1)
+	if err != nil || len(all) != 2 || all[0].Refresh == "" || all[0].Refresh == all[1].Refresh {
+		t.Errorf("got %v, %v", all, err)
 	}
 }
 
