@@ -59,7 +59,8 @@ const (
 	mixedSlower  = "refresh p99 while sign-ins run / alone"
 	mixedErrors  = "errors of both"
 	programSize  = "program"
-	millionFile  = "database with a million sessions"
+	millionFile  = "a million sessions in the file"
+	millionAll   = "the file with them and 500,000 accounts"
 	millionStart = "cold start to first 200 with a million sessions"
 	millionRSS   = "RSS 1 s after start with a million sessions"
 )

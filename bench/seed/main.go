@@ -4,13 +4,15 @@
 //
 //	seed -db holdfast-data/holdfast.db -client demo-native -sessions 1000000
 //
-// It gives up durability for speed, so a power failure while it runs leaves a
+// It prints how many bytes the file has before, with the accounts, and with the
+// sessions too. It gives up durability for speed, so a power failure while it runs leaves a
 // database to throw away.
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -45,33 +47,49 @@ type plan struct {
 	now                        time.Time
 }
 
-func (p plan) fill() (err error) {
+// fill writes the accounts, then the devices. The file is closed after each, so
+// that its size says what they take.
+func (p plan) fill() error {
 	if p.file == "" || p.users < 1 || p.sessions < 1 {
-		return fmt.Errorf("name the database with -db, and at least one user and one session")
+		return errors.New("name the database with -db, and at least one user and one session")
 	}
 	p.now = time.Now()
+	owners := make([]id.User, p.users)
+	for _, step := range []func(*sqlite.DB) error{
+		func(*sqlite.DB) error { return nil },
+		func(db *sqlite.DB) error {
+			return many(p.users, func(i int) error {
+				u := p.user(i)
+				owners[i] = u.ID
+				return db.Users().Create(context.Background(), u, nil)
+			})
+		},
+		func(db *sqlite.DB) error {
+			return many(p.sessions, func(i int) error {
+				return db.Sessions().Open(context.Background(), session.Opening{Session: p.session(i, owners[i%len(owners)])})
+			})
+		},
+	} {
+		err := p.with(step)
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(p.file)
+		if err != nil {
+			return err
+		}
+		fmt.Println(info.Size())
+	}
+	return nil
+}
+
+// with opens the database for one step.
+func (p plan) with(step func(*sqlite.DB) error) error {
 	db, err := sqlite.Open(p.file, sqlite.Options{Now: time.Now, Synchronous: sqlite.Off, LoseAcknowledged: true})
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closed := db.Close()
-		if err == nil {
-			err = closed
-		}
-	}()
-	owners := make([]id.User, p.users)
-	err = many(p.users, func(i int) error {
-		u := p.user(i)
-		owners[i] = u.ID
-		return db.Users().Create(context.Background(), u, nil)
-	})
-	if err != nil {
-		return err
-	}
-	return many(p.sessions, func(i int) error {
-		return db.Sessions().Open(context.Background(), session.Opening{Session: p.session(i, owners[i%len(owners)])})
-	})
+	return errors.Join(step(db), db.Close())
 }
 
 // atOnce is how many operations wait for the store at once: a full batch of it.
@@ -131,7 +149,8 @@ var models = []session.Device{
 // session is a device that was signed in some weeks ago and has been refreshed
 // since.
 func (p plan) session(i int, owner id.User) session.Session {
-	at := session.FromMillis(p.now.Add(-time.Duration(i%1000) * time.Hour).UnixMilli())
+	ago := time.Duration(i%1000+2*p.refreshes) * time.Hour // its last refresh is not in the future
+	at := session.FromMillis(p.now.Add(-ago).UnixMilli())
 	s := session.Session{ID: id.NewSession(), User: owner, Client: id.Client(p.client), Epoch: 1,
 		Scope: "openid profile email offline_access read write", Grant: "password", AMR: "pwd",
 		AuthTime: at, CreatedAt: at, UsedAt: at, Version: 1, Device: models[i%len(models)],
