@@ -104,15 +104,20 @@ func (s *secrets) search(where string, text []byte) (found []string) {
 	defer s.mu.Unlock()
 	// All spellings are found in one pass: by their first bytes, then in full.
 	byStart := map[[minSecret]byte][][]byte{}
+	var begins [1 << 16]bool // the first two bytes, because most of a text is nothing
 	kind := map[string]string{}
 	for value, what := range s.all {
 		for _, f := range forms(value) {
 			start := [minSecret]byte(f[:minSecret])
 			byStart[start] = append(byStart[start], f)
+			begins[int(f[0])<<8|int(f[1])] = true
 			kind[string(f)] = what
 		}
 	}
 	for i := 0; i+minSecret <= len(text); i++ {
+		if !begins[int(text[i])<<8|int(text[i+1])] {
+			continue
+		}
 		for _, f := range byStart[[minSecret]byte(text[i:i+minSecret])] {
 			if bytes.HasPrefix(text[i:], f) {
 				from := max(0, i-60)
