@@ -23,9 +23,9 @@ import (
 //	 6  newest never falls, no overflow    lawful
 //	 7  a bound session never ends         lawful
 //	 8  strict ends at any second use      lawful
-//	 9  an end covers what was minted before it, clocks 30 s apart: rooms feed and verify
-//	10  a crash equals a lost answer: here the world draws a line through every
-//	    answer; at the database it belongs to store/storetest
+//	 9  an end covers what was minted before it, clocks 30 s apart: the server's tests
+//	10  a crash equals a lost answer: keeper_fault_test.go, and here the world draws
+//	    a line through every answer
 //	11  dump, sealing key or root alone make no token: room token
 //
 // lawful is put to every decision that any test of this package makes.
