@@ -90,7 +90,7 @@ func Read(w http.ResponseWriter, r *http.Request) (Values, error) {
 }
 
 // Parse reads a url-encoded body. It refuses a parameter sent twice (RFC 6749
-// section 3.2), broken escapes, invalid UTF-8 and control characters, so that
+// section 3.2), broken escapes, invalid UTF-8 and NUL, so that
 // no two readers can understand one body differently.
 func Parse(body string) (Values, error) {
 	if len(body) > MaxBody {
