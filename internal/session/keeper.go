@@ -112,7 +112,9 @@ func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Clien
 		}
 		decided = v
 		next.Version, next.Attempt = s.Version+1, attempt
-		err = k.Store.Replace(ctx, k.change(ctx, next, v.Answer == Reused, l.Now))
+		ch := k.change(ctx, next, v.Answer == Reused, l.Now)
+		ch.Relaxed = v.Answer.Issues() && pol.Overlap > 0
+		err = k.Store.Replace(ctx, ch)
 		switch {
 		case err == nil:
 			return k.settle(next, l.Now, v, try)

@@ -28,8 +28,8 @@ var (
 )
 
 // Store keeps sessions. Every call is atomic; a change that returned nil is
-// durable and visible to every later Load on every node; a change that
-// returned an error other than ErrChanged, ErrReadOnly and fault.Busy has an
+// durable (unless it is Relaxed, and the store too) and visible to every later
+// Load on every node; a change that returned an error other than ErrChanged, ErrReadOnly and fault.Busy has an
 // unknown outcome. Calls are safe for concurrent use by many processes, and nothing
 // here needs a lock held between two calls.
 type Store interface {
@@ -85,6 +85,11 @@ type Change struct {
 	Next    Session
 	Entries []feed.Entry
 	Audit   []audit.Event
+	// Relaxed: a store that was told to (durability = "relaxed") may answer before
+	// this change is on the disk, because the chain heals its loss (design.md
+	// section 3, row 4). Set for a rotation of a client that has an overlap; for a
+	// strict client, whose spent token the loss would revive, it never is.
+	Relaxed bool
 }
 
 // Opening is one sign-in.
