@@ -15,13 +15,19 @@ var errClosed = errors.New("postgres: the database is closed")
 // read runs f, which only reads, on a connection. Its error is *fault.Error, or
 // one of the room's sentinels wrapped in refuse.
 func (db *DB) read(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
-	return db.call(ctx, StatementWait, f, func(err error) error {
-		if no, ok := errors.AsType[refusal](err); ok {
-			return no.error
-		}
-		return unread(err)
-	}, func(err error) bool { return judge(err) == again || broken(err) })
+	return db.call(ctx, StatementWait, f, readSays, readAgain)
 }
+
+// readSays is what the caller of a failed read is told, readAgain whether another
+// connection is worth a try: a read may be repeated.
+func readSays(err error) error {
+	if no, ok := errors.AsType[refusal](err); ok {
+		return no.error
+	}
+	return unread(err)
+}
+
+func readAgain(err error) bool { return judge(err) == again || broken(err) }
 
 // write runs f, which is one implicit transaction, on a connection. The error is
 // a room's sentinel, or *fault.Error: Busy when it was not begun, wrapping
@@ -29,7 +35,7 @@ func (db *DB) read(ctx context.Context, f func(context.Context, *pgx.Conn) error
 // outcome.
 func (db *DB) write(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
 	stop := db.stats.write()
-	err := db.call(ctx, StatementWait, f, settle, func(err error) bool {
+	err := db.call(ctx, StatementWait, db.certain(f), settle, func(err error) bool {
 		if judge(err) != again {
 			return false
 		}
@@ -40,20 +46,51 @@ func (db *DB) write(ctx context.Context, f func(context.Context, *pgx.Conn) erro
 	return err
 }
 
-// call lends f a connection, and another one as long as retry says so. Once f has
+// certain is f whose success counts: the server is the primary, and did not give up
+// waiting for its synchronous replica.
+func (db *DB) certain(f func(context.Context, *pgx.Conn) error) func(context.Context, *pgx.Conn) error {
+	return func(ctx context.Context, c *pgx.Conn) error {
+		forgetNotices(c)
+		err := f(ctx, c)
+		switch {
+		case unreplicated(c):
+			db.stats.unreplicated.Add(1)
+			return errUnreplicated // also after a refusal: what it saw may be lost
+		case code(err) == readOnlyTransaction && alive(ctx, c) != nil:
+			// What was read here lags behind, so going on without the write would be
+			// wrong, too.
+			return errors.Join(errStandby, c.Close(ctx))
+		}
+		return err
+	}
+}
+
+// call is work behind the breaker: while the database does not answer it fails at
+// once.
+func (db *DB) call(ctx context.Context, limit time.Duration, f func(context.Context, *pgx.Conn) error, told func(error) error, retry func(error) bool) error {
+	if err := db.breaker.admit(); err != nil {
+		return err
+	}
+	return db.work(ctx, limit, f, told, retry)
+}
+
+// work lends f a connection, and another one as long as retry says so. Once f has
 // begun it is not interrupted when its caller leaves: giving up a statement means
 // giving up its connection, and callers on bad networks leave all the time.
-func (db *DB) call(ctx context.Context, limit time.Duration, f func(context.Context, *pgx.Conn) error, told func(error) error, retry func(error) bool) error {
+func (db *DB) work(ctx context.Context, limit time.Duration, f func(context.Context, *pgx.Conn) error, told func(error) error, retry func(error) bool) error {
 	all, cancel := context.WithTimeout(ctx, max(CallWait, limit))
 	defer cancel()
 	for try := 1; ; try++ {
 		begun, err := db.attempt(all, limit, f)
 		switch {
-		case err == nil:
-			return nil
 		case !begun:
+			db.breaker.note(unheard(ctx, err))
 			return err
-		case try == MaxTries || !retry(err) || !pause(all, try):
+		case err == nil || try == MaxTries || !retry(err) || !pause(all, try):
+			db.breaker.note(heard(ctx, err))
+			if err == nil {
+				return nil
+			}
 			return told(err)
 		}
 	}

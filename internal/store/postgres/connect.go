@@ -49,12 +49,27 @@ func configure(text secret.Text) (*pgxpool.Config, error) {
 	if _, ok := c.ConnConfig.RuntimeParams["application_name"]; !ok {
 		c.ConnConfig.RuntimeParams["application_name"] = applicationName
 	}
-	if c.ConnConfig.ValidateConnect == nil {
-		// A standby answers with what was true a moment ago. A server becomes a
-		// standby only by a restart, so it is enough to ask each new connection.
+	// A standby answers with what was true a moment ago, so only the primary among
+	// the servers of the URL will do. A server becomes a standby only by a restart,
+	// so it is enough to ask each new connection.
+	switch attrs := attribute(text.Reveal()); attrs {
+	case "", "any", "primary":
 		c.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	case "read-write": // the driver asks whether it may write, too
+	default:
+		return nil, fmt.Errorf("postgres: target_session_attrs=%s leads to a server that cannot be written; use read-write, or leave it out", attrs)
 	}
+	c.ConnConfig.OnNotice = hearNotice
 	return c, nil
+}
+
+// attribute is the target_session_attrs of a URL.
+func attribute(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Query().Get("target_session_attrs")
 }
 
 // tune decides how statements are sent.
@@ -109,6 +124,9 @@ func prepare(ctx context.Context, config *pgx.ConnConfig, o Options) (f found, e
 		return found{}, err
 	}
 	f.pooler = f.pooler || explicit // whoever chose the mode knows what is in between
+	if o.KeepSchema {
+		return f, upToDate(ctx, conn)
+	}
 	return f, migrate(ctx, conn)
 }
 

@@ -76,6 +76,7 @@ const (
 	uniqueViolation      = "23505"
 	noSuchStatement      = "26000" // a prepared statement that a pooler's connection lacks
 	featureNotSupported  = "0A000" // "cached plan must not change result type", after a migration
+	readOnlyTransaction  = "25006"
 )
 
 // judge says what an error of a change means. A change is one implicit

@@ -17,6 +17,8 @@ import (
 type counters struct {
 	watch   func() time.Time
 	waiting atomic.Int64
+	// unreplicated counts changes that did not wait for their replica to the end.
+	unreplicated atomic.Uint64
 
 	mu    sync.Mutex
 	stats Stats
@@ -36,6 +38,13 @@ type Stats struct {
 	WriteTime time.Duration
 	// Conns is how many connections are open, Idle how many of them are free.
 	Conns, Idle int
+	// Broken: calls are refused at once, because the last ones found no answer.
+	// Opened is how often that began, Refused how many calls it refused.
+	Broken          bool
+	Opened, Refused uint64
+	// Unreplicated is how many changes were committed although their wait for the
+	// synchronous replica was cancelled.
+	Unreplicated uint64
 }
 
 // write begins to count a change; the result is called with its error.
@@ -74,15 +83,18 @@ func (db *DB) Stats() Stats {
 	s.Waiting = int(c.waiting.Load())
 	pool := db.pool.Stat()
 	s.Conns, s.Idle = int(pool.TotalConns()), int(pool.IdleConns())
+	s.Unreplicated = c.unreplicated.Load()
+	b := db.breaker
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.Broken, s.Opened, s.Refused = b.open, b.opened, b.refused
 	return s
 }
 
-// Ping reports whether the database can be read: one small read.
+// Ping reports whether the primary can be read: one small read. It goes around the
+// breaker, so that what it says is true now, and its answer closes the breaker.
 func (db *DB) Ping(ctx context.Context) error {
-	return db.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		_, err := c.Exec(ctx, "SELECT one FROM client_revision")
-		return err
-	})
+	return db.work(ctx, StatementWait, alive, readSays, readAgain)
 }
 
 // Writable reports whether the database can be written. While the last change

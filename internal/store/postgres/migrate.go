@@ -37,6 +37,9 @@ type migration struct {
 // compatibleWith is the first line of every step.
 const compatibleWith = "-- compatible-with: "
 
+// insufficientPrivilege is the SQLSTATE of a role without the right.
+const insufficientPrivilege = "42501"
+
 // A step waits for locks no longer than migrateLockWait, because everybody else
 // waits behind it, and is tried migrateTries times, with a pause in between.
 const (
@@ -86,6 +89,21 @@ func migrate(ctx context.Context, c *pgx.Conn) error {
 	return migrateTo(ctx, c, known)
 }
 
+// upToDate refuses a schema that lacks a step this binary knows. One that a newer
+// binary has moved on is good as long as that left room for this one.
+func upToDate(ctx context.Context, c *pgx.Conn) error {
+	known, err := migrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	done, err := applied(ctx, c, known)
+	if err == nil && done < len(known) {
+		err = fmt.Errorf("the database has schema %d and this binary needs schema %d, and auto_migrate is off: run `holdfast migrate` with this binary and a role that may change the schema, then start again",
+			done, len(known))
+	}
+	return err
+}
+
 func migrateTo(ctx context.Context, c *pgx.Conn, known []migration) error {
 	for try := 1; ; {
 		done, err := applied(ctx, c, known)
@@ -97,6 +115,9 @@ func migrateTo(ctx context.Context, c *pgx.Conn, known []migration) error {
 			continue
 		}
 		try++
+		if code(err) == insufficientPrivilege {
+			return fmt.Errorf("the database has schema %d, this binary needs schema %d, and this role may not change it (%w): run `holdfast migrate` with a role that may, then start again", done, len(known), err)
+		}
 		if try > migrateTries || !metAnother(err) {
 			return err
 		}

@@ -75,6 +75,12 @@ type Options struct {
 	Now func() time.Time
 	// Watch measures how long writes take; nil measures nothing.
 	Watch func() time.Time
+	// Relaxed answers a change that is marked so (session.Change) before it is on the
+	// disk of the server, or of its synchronous replica.
+	Relaxed bool
+	// KeepSchema refuses a database whose schema is older than this binary instead of
+	// migrating it.
+	KeepSchema bool
 	// LoseAcknowledged accepts a server that loses acknowledged writes in a power
 	// failure (fsync or synchronous_commit off), which is acceptable in a test and
 	// nowhere else.
@@ -88,7 +94,9 @@ type DB struct {
 	now      func() time.Time
 	warnings []string
 	pooled   bool
+	relaxed  bool
 	stats    counters
+	breaker  *breaker
 	purge    purgeCursor
 
 	closeOnce sync.Once
@@ -110,7 +118,8 @@ func Open(ctx context.Context, url secret.Text, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	db := &DB{pool: p, now: o.Now, warnings: found.warnings, pooled: found.pooler, stats: counters{watch: o.Watch}}
+	db := &DB{pool: p, now: o.Now, warnings: found.warnings, pooled: found.pooler, relaxed: o.Relaxed, stats: counters{watch: o.Watch},
+		breaker: newBreaker(probeWith(pool.ConnConfig))}
 	if err := db.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
@@ -123,7 +132,10 @@ func (db *DB) Warnings() []string { return db.warnings }
 // Close waits for the calls under way, then closes all connections. Calls that
 // come later are refused.
 func (db *DB) Close() error {
-	db.closeOnce.Do(db.pool.Close)
+	db.closeOnce.Do(func() {
+		db.breaker.close()
+		db.pool.Close()
+	})
 	return nil
 }
 

@@ -145,7 +145,12 @@ func swapArgs(s session.Session) []any {
 
 var (
 	replaceAlone = swap(1)
-	replaceTold  = "WITH changed AS (" + swap(1) + " RETURNING 1), " + accountFor("changed", 2+len(sessionColumns)) + " SELECT 1 FROM changed"
+	// replaceRelaxed sets its own transaction free of waiting for the disk: it is part
+	// of the one statement, so it needs no round trip, and nothing of it outlives the
+	// transaction, not even on a connection that a pooler lends to the next one.
+	// PostgreSQL calls the function for the row it found, before it changes it.
+	replaceRelaxed = swap(1) + " AND set_config('synchronous_commit', 'off', true) = 'off'"
+	replaceTold    = "WITH changed AS (" + swap(1) + " RETURNING 1), " + accountFor("changed", 2+len(sessionColumns)) + " SELECT 1 FROM changed"
 )
 
 // Replace implements session.Store: one statement, so one round trip and one
@@ -156,8 +161,11 @@ func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
 	}
 	return s.db.write(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		text, args := replaceAlone, swapArgs(ch.Next)
-		if len(ch.Entries)+len(ch.Audit) > 0 {
+		switch told := len(ch.Entries)+len(ch.Audit) > 0; {
+		case told:
 			text, args = replaceTold, append(args, accountArgs(ch.Entries, ch.Audit)...)
+		case s.db.relaxed && ch.Relaxed && ch.Next.EndReason == "":
+			text = replaceRelaxed
 		}
 		return changedOne(c.Exec(ctx, text, args...))(session.ErrChanged)
 	})
