@@ -10,13 +10,25 @@ import (
 
 // Counters keeps one budget for each key. Calls are atomic and safe for
 // concurrent use. Memory is the one for a single node; several nodes share a
-// twin with the same properties over a database.
+// Store with the same properties (package limittest holds both to them).
+//
+// now is the caller's time. A Store counts by its own clock instead, because the
+// nodes' clocks differ and budgets would grow and shrink by the difference.
 type Counters interface {
 	// Take spends one unit of key's budget. wait is 0 when there was one, else
 	// nothing was spent and there is one again after wait.
 	Take(ctx context.Context, now time.Time, key Key, r Rate) (wait time.Duration, err error)
 	// Give brings one unit back that Take spent.
 	Give(ctx context.Context, now time.Time, key Key, r Rate) error
+}
+
+// Store keeps budgets that all nodes share. What it loses is a whole budget
+// again, so it need not be durable.
+type Store interface {
+	Counters
+	// Forget deletes at most limit budgets that are whole again, which loses
+	// nothing, and reports how many.
+	Forget(ctx context.Context, limit int) (int, error)
 }
 
 // Key names one budget. It is a digest, so that keys have one size whatever

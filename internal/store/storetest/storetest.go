@@ -20,6 +20,7 @@ import (
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/idem"
 	"holdfast.example/internal/key"
+	"holdfast.example/internal/once"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/user"
 )
@@ -33,6 +34,7 @@ type Bundle struct {
 	Feed     feed.Store
 	Audit    audit.Store
 	Calls    idem.Store
+	Once     once.Store
 	// RemoveUser erases an account, as an operator would.
 	RemoveUser func(context.Context, id.User) error
 	// Address is what a second process opens to reach the same database, "" if
@@ -58,6 +60,7 @@ func Exercise(t *testing.T, open func(*testing.T) Bundle) {
 		{"Clients", exerciseClients},
 		{"Keys", exerciseKeys},
 		{"Calls", exerciseCalls},
+		{"Once", exerciseOnce},
 		{"Audit", exerciseAudit},
 		{"Race", exerciseRace},
 	}
