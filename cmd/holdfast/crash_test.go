@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -23,27 +21,6 @@ import (
 // crashCycles is how often the server is killed in a normal run;
 // HOLDFAST_CRASH_CYCLES asks for more.
 const crashCycles = 50
-
-// crashManifest has one client whose tokens rotate at every refresh (an overlap
-// of a millisecond), and where a spent token is theft at once (late is off).
-const crashManifest = `
-[[clients]]
-id = "crash"
-type = "public"
-first_party = true
-grants = ["password", "refresh_token"]
-scopes = ["read"]
-overlap = "1ms"
-late = "0s"
-`
-
-// crasher is one phone that refreshes in a loop and follows rotation.
-type crasher struct {
-	n                          int
-	refresh, parent, grandpa   string
-	rotated, repeated, retried int
-	lost                       string // why it was signed out, "" while it is not
-}
 
 // TestKill (FAULT-01, invariants I1 to I3): 32 phones refresh in a loop, the
 // server is killed at random moments, and nobody is ever signed out, no spent
@@ -67,15 +44,15 @@ func TestKill(t *testing.T) {
 	r := start(t, dir, listen, args...)
 	all := make([]*crasher, phones)
 	for i := range all {
-		all[i] = &crasher{n: i}
-		all[i].signIn(t, r.base)
+		all[i] = &crasher{n: i, bases: []string{r.base}}
+		all[i].signIn(t)
 	}
 	var slowest time.Duration
 	for cycle := range cycles {
 		var down atomic.Bool
 		var phonesDone sync.WaitGroup
 		for _, p := range all {
-			phonesDone.Go(func() { p.run(r.base, &down) })
+			phonesDone.Go(func() { p.run(&down) })
 		}
 		time.Sleep(time.Duration(20+rand.IntN(380)) * time.Millisecond)
 		r.kill()
@@ -90,19 +67,19 @@ func TestKill(t *testing.T) {
 			}
 		}
 		sacrifice := all[rand.IntN(phones)]
-		sacrifice.once(r.base) // settles what the kill left open
-		sacrifice.spentIsDead(t, r.base)
-		sacrifice.signIn(t, r.base)
+		sacrifice.spentIsDead(t)
+		sacrifice.signIn(t)
 	}
 	var rotated, repeated, retried int
 	for _, p := range all {
-		p.once(r.base)
+		p.once()
 		if p.lost != "" {
 			t.Errorf("phone %d was signed out: %s", p.n, p.lost)
 		}
-		p.spentIsDead(t, r.base)
+		p.spentIsDead(t)
 		rotated, repeated, retried = rotated+p.rotated, repeated+p.repeated, retried+p.retried
 	}
+	deadStayDead(t, all)
 	err = r.stop()
 	if err != nil {
 		t.Errorf("the last server did not stop cleanly: %v", err)
@@ -116,117 +93,6 @@ func TestKill(t *testing.T) {
 	if slowest > 2*time.Second {
 		t.Logf("the slowest start took longer than the 2 s of the promise; the race detector and other work on the machine count in")
 	}
-}
-
-func (p *crasher) signIn(t *testing.T, base string) {
-	t.Helper()
-	token, err := signIn(http.DefaultClient, base, fmt.Sprint("phone-", p.n))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.refresh, p.parent, p.grandpa = token, "", ""
-}
-
-// signIn signs an install in and follows Retry-After while the server is busy,
-// as an app does: on a loaded machine password hashes take their time.
-func signIn(c *http.Client, base, install string) (refresh string, err error) {
-	const patience = 30
-	for range patience {
-		a, status, err := post(c, base, url.Values{"grant_type": {"password"}, "client_id": {"crash"},
-			"username": {"demo"}, "password": {"demo-password"}, "install_id": {install}})
-		switch {
-		case err != nil:
-			return "", err
-		case status == http.StatusOK:
-			return a["refresh_token"], nil
-		case status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests:
-			return "", fmt.Errorf("%s cannot sign in: %d %v", install, status, a)
-		}
-		time.Sleep(time.Second)
-	}
-	return "", fmt.Errorf("%s cannot sign in: the server stayed busy", install)
-}
-
-// run refreshes until the server is gone.
-func (p *crasher) run(base string, down *atomic.Bool) {
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
-	defer client.CloseIdleConnections()
-	for !down.Load() && p.lost == "" {
-		if !p.try(client, base) {
-			time.Sleep(time.Millisecond)
-		}
-	}
-}
-
-// once refreshes until one answer came.
-func (p *crasher) once(base string) {
-	for range 200 {
-		if p.try(http.DefaultClient, base) || p.lost != "" {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	p.lost = "no answer in 200 tries"
-}
-
-// try presents the token held. No answer, or a 5xx, leaves it as it is: the same
-// token again (I10).
-func (p *crasher) try(client *http.Client, base string) (answered bool) {
-	a, status, err := post(client, base, url.Values{"grant_type": {"refresh_token"}, "client_id": {"crash"}, "refresh_token": {p.refresh}})
-	switch {
-	case err != nil || status >= 500:
-		p.retried++
-		return false
-	case status != http.StatusOK:
-		p.lost = fmt.Sprintf("%d %v", status, a)
-		return false
-	case a["refresh_token"] == p.refresh:
-		p.repeated++
-	default:
-		p.rotated++
-		p.grandpa, p.parent, p.refresh = p.parent, p.refresh, a["refresh_token"]
-	}
-	return true
-}
-
-// spentIsDead presents a token whose successor was used: it must be refused as
-// reuse, and with it the newest one dies. The phone is signed out afterwards.
-func (p *crasher) spentIsDead(t *testing.T, base string) {
-	t.Helper()
-	time.Sleep(3 * time.Millisecond) // past the overlap
-	p.once(base)
-	time.Sleep(3 * time.Millisecond)
-	if p.grandpa == "" || p.lost != "" {
-		return
-	}
-	for _, spent := range []string{p.grandpa, p.refresh} {
-		a, status, err := post(http.DefaultClient, base, url.Values{"grant_type": {"refresh_token"}, "client_id": {"crash"}, "refresh_token": {spent}})
-		if err != nil || status != http.StatusBadRequest || a["error"] != "invalid_grant" {
-			t.Errorf("phone %d: a spent token, or one whose session ended by reuse, was answered %d %v %v", p.n, status, a["error"], err)
-		}
-	}
-}
-
-func post(client *http.Client, base string, f url.Values) (map[string]string, int, error) {
-	res, err := client.PostForm(base+"/oauth2/token", f)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, 0, err
-	}
-	var all map[string]any
-	err = json.Unmarshal(b, &all)
-	if err != nil {
-		return nil, res.StatusCode, errors.New("not JSON: " + string(b))
-	}
-	out := map[string]string{}
-	for k, v := range all {
-		out[k] = fmt.Sprint(v)
-	}
-	return out, res.StatusCode, nil
 }
 
 // inOrder asks the server to look its database over.

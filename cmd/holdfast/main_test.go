@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +36,45 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(beHoldfast)
 		os.Exit(program())
 	}
-	testscript.Main(m, map[string]func(){"holdfast": func() { os.Exit(program()) }})
+	testscript.Main(tidy{m}, map[string]func(){"holdfast": func() { os.Exit(program()) }})
+}
+
+// tidy removes the program that the tests built.
+type tidy struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (m tidy) Run() int {
+	code := m.M.Run()
+	_ = os.RemoveAll(built.dir)
+	return code
+}
+
+// built is the program as users have it, which a test that starts hundreds of
+// servers wants: the race detector is for the test binary.
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// builtProgram builds the program once.
+func builtProgram(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		built.dir, built.err = os.MkdirTemp("", "holdfast-built-")
+		if built.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-o", built.dir, ".")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("the program does not build: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return filepath.Join(built.dir, "holdfast")
 }
 
 // program is main for the test binary.
@@ -59,14 +99,20 @@ const startWithin = 20 * time.Second
 // start runs `holdfast ARGS` on a port and waits until it answers.
 func start(t testing.TB, dir, listen string, args ...string) *running {
 	t.Helper()
+	return startProgram(t, os.Args[0], dir, listen, args...)
+}
+
+// startProgram is start of one build.
+func startProgram(t testing.TB, program, dir, listen string, args ...string) *running {
+	t.Helper()
 	log, err := os.OpenFile(filepath.Join(dir, "server.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := &running{base: "http://" + listen, log: log}
-	r.cmd = exec.Command(os.Args[0], args...)
+	r.cmd = exec.Command(program, args...)
 	r.cmd.Dir = dir
-	r.cmd.Env = append(os.Environ(), beHoldfast+"=1")
+	r.cmd.Env = environment(program)
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	began := time.Now()
 	err = r.cmd.Start()
@@ -89,6 +135,15 @@ func start(t testing.TB, dir, listen string, args ...string) *running {
 	}
 	r.took = time.Since(began)
 	return r
+}
+
+// environment is that of the tests, without what is meant for the tests alone.
+func environment(program string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(one string) bool { return strings.HasPrefix(one, "HOLDFAST_") })
+	if program == os.Args[0] {
+		env = append(env, beHoldfast+"=1")
+	}
+	return env
 }
 
 // kill ends the process as a power button would.

@@ -58,7 +58,7 @@ type Postgres struct {
 	err    error
 	base   *url.URL // a database of the server from which others can be made
 	server *exec.Cmd
-	hold   io.Closer // the server lives as long as this is open
+	hold   io.WriteCloser // the server lives as long as this is open
 
 	preparing sync.Mutex
 	template  string // the name of the prepared database, "" until it is made
@@ -199,10 +199,11 @@ func both(dir string) bool {
 
 // watch runs the server until its standard input ends, which it does at the latest
 // when the test process is gone, however it went. Then it ends the server, by its
-// number, and removes the files.
+// number, and removes the files. A line before that asks for the server again,
+// after it was killed.
 const watch = `trap "" INT TERM HUP; dir=$1; shift
 "$@" >"$dir/log" 2>&1 </dev/null & server=$!
-cat >/dev/null
+while read -r again; do wait $server; "$@" >>"$dir/log" 2>&1 </dev/null & server=$!; done
 kill -INT $server 2>/dev/null; wait $server; cd /; rm -rf "$dir"; exit 0`
 
 // own starts a server of our own that only a Unix socket leads to.
