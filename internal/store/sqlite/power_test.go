@@ -37,6 +37,7 @@ const envChild = "HOLDFAST_SQLITE_CHILD"
 // children are the programs this test binary can be instead of a test.
 var children = map[string]func(args []string) error{
 	"refresh": refreshChild,
+	"relaxed": relaxedChild,
 }
 
 // runChild runs the program named in the environment, if any.
@@ -208,13 +209,18 @@ func (d *disk) after(keep func() bool) []byte {
 	return b
 }
 
+// witness hears acknowledgements and holds a database against them.
+type witness interface {
+	hear(said []byte) (heard int, err error)
+	missing(t *testing.T, path string) (lost int)
+}
+
 // powerLoss replays a trace and reports how many acknowledgements it heard and
-// how often an acknowledged refresh was lost.
-func powerLoss(t *testing.T, path string, before []byte, calls []call) (heard, lost int) {
+// how often something that was promised was lost.
+func powerLoss(t *testing.T, acknowledged witness, path string, before []byte, calls []call) (heard, lost int) {
 	t.Helper()
 	disks := map[string]*disk{path: {safe: before}, path + "-wal": {}}
 	finished := map[string][]int{} // which calls each file's pending ones were
-	acknowledged := acks{}
 	random := rand.New(rand.NewPCG(1, 2))
 	judged := 0
 	// Between two syncs what is safe stays the same while acknowledgements are
@@ -257,7 +263,7 @@ func powerLoss(t *testing.T, path string, before []byte, calls []call) (heard, l
 	return heard, lost
 }
 
-func lostNow(t *testing.T, a acks, disks map[string]*disk, path string, keep func() bool) int {
+func lostNow(t *testing.T, a witness, disks map[string]*disk, path string, keep func() bool) int {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range slices.Sorted(maps.Keys(disks)) {
@@ -268,10 +274,33 @@ func lostNow(t *testing.T, a acks, disks map[string]*disk, path string, keep fun
 	return a.missing(t, filepath.Join(dir, filepath.Base(path)))
 }
 
-func TestPowerLoss(t *testing.T) {
+// stracer is the program that writes down what another does.
+func stracer(t *testing.T) string {
+	t.Helper()
 	strace, err := exec.LookPath("strace")
 	require(t, "strace", err)
 	require(t, "strace", exec.Command(strace, "-o", os.DevNull, "true").Run())
+	return strace
+}
+
+// traced runs one of this binary's other programs and gives what it did to files.
+func traced(t *testing.T, strace string, args ...string) []call {
+	t.Helper()
+	trace := filepath.Join(t.TempDir(), "trace")
+	cmd := child(t, []string{strace, "-f", "--seccomp-bpf", "-y", "-xx", "-s", "70000", "-o", trace,
+		"-e", "trace=openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink,rename"}, args...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	calls, err := readTrace(trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return calls
+}
+
+func TestPowerLoss(t *testing.T) {
+	strace := stracer(t)
 	for _, sync := range []Synchronous{Full, Normal} {
 		t.Run(sync.pragma(), func(t *testing.T) {
 			path := prepared(t)
@@ -279,17 +308,8 @@ func TestPowerLoss(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			trace := filepath.Join(t.TempDir(), "trace")
-			cmd := child(t, []string{strace, "-f", "--seccomp-bpf", "-y", "-xx", "-s", "70000", "-o", trace,
-				"-e", "trace=openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink,rename"}, "refresh", path, sync.pragma(), "rounds")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			calls, err := readTrace(trace)
-			if err != nil {
-				t.Fatal(err)
-			}
-			heard, lost := powerLoss(t, path, before, calls)
+			calls := traced(t, strace, "refresh", path, sync.pragma(), "rounds")
+			heard, lost := powerLoss(t, acks{}, path, before, calls)
 			if lost == 0 && heard != powerSessions*powerRounds {
 				t.Fatalf("the trace has %d acknowledgements, want %d", heard, powerSessions*powerRounds)
 			}

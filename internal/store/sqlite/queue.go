@@ -15,6 +15,8 @@ type op struct {
 	do    func(*conn) error
 	state atomic.Int32
 	done  chan error
+	// relaxed: it may be answered before it is synced.
+	relaxed bool
 }
 
 // The states of an op. Whoever moves it away from waiting decides: the writer
@@ -30,10 +32,16 @@ const (
 // session.ErrReadOnly when it certainly was not written, and otherwise of
 // unknown outcome.
 func (w *writer) write(ctx context.Context, do func(*conn) error) error {
+	return w.put(ctx, do, false)
+}
+
+// put is write, of a change that may be relaxed: then the error means the same, and
+// nil means that the change is visible and will be on the disk soon.
+func (w *writer) put(ctx context.Context, do func(*conn) error, relaxed bool) error {
 	if ctx.Err() != nil {
 		return gone(ctx)
 	}
-	o := &op{ctx: ctx, do: do, done: make(chan error, 1)}
+	o := &op{ctx: ctx, do: do, done: make(chan error, 1), relaxed: relaxed}
 	timer := time.NewTimer(w.queueWait)
 	defer timer.Stop()
 	select {

@@ -90,7 +90,8 @@ func scanSession(r row, l *session.Loaded) (err error) {
 
 // Replace implements session.Store.
 func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
-	return s.db.writer.write(ctx, func(c *conn) error {
+	relaxed := s.db.relaxed && ch.Relaxed && ch.Next.EndReason == "" && len(ch.Entries)+len(ch.Audit) == 0
+	return s.db.writer.put(ctx, func(c *conn) error {
 		n, err := replaceSession(c, ch.Next)
 		if err != nil {
 			return err
@@ -99,7 +100,7 @@ func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
 			return refuse(session.ErrChanged)
 		}
 		return account(c, ch.Entries, ch.Audit)
-	})
+	}, relaxed)
 }
 
 // replaceSession is the compare-and-swap. Whose session it is, at which client

@@ -5,7 +5,7 @@
 //	callers ──▶ one of N readers: one SELECT on the newest committed state
 //
 // The file is in WAL mode with synchronous=FULL: an answer leaves only after
-// its transaction is on the disk. One fsync serves everybody who waited for it,
+// its transaction is on the disk (but see Options.Relaxed). One fsync serves everybody who waited for it,
 // so the price of durability falls as the load rises
 // (docs/adr/0005-sqlite-default-and-group-commit.md).
 //
@@ -75,6 +75,12 @@ type Options struct {
 	Now func() time.Time
 	// Readers is how many connections read at once; 0 is DefaultReaders.
 	Readers int
+	// Relaxed answers a batch that holds nothing but changes that are marked so
+	// (session.Change) without syncing it. The next other change syncs them, too.
+	Relaxed bool
+	// KeepSchema refuses a file whose schema is older than this binary instead of
+	// migrating it.
+	KeepSchema bool
 	// Synchronous below Full loses acknowledged writes in a power failure. Open
 	// refuses it unless LoseAcknowledged says that this is acceptable, which it
 	// is in a test or a benchmark and nowhere else.
@@ -90,6 +96,7 @@ type DB struct {
 	warnings []string
 	readers  *readers
 	writer   *writer
+	relaxed  bool
 	purge    purgeCursor
 
 	closeOnce sync.Once
@@ -115,7 +122,7 @@ func Open(path string, o Options) (*DB, error) {
 		return nil, err
 	}
 	d := dialer{path: path, synchronous: o.Synchronous}
-	if err := migrate(d, o.Now); err != nil {
+	if err := migrate(d, o.Now, o.KeepSchema); err != nil {
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	n := o.Readers
@@ -123,6 +130,7 @@ func Open(path string, o Options) (*DB, error) {
 		n = DefaultReaders
 	}
 	db := &DB{path: path, now: o.Now, warnings: warnings, readers: newReaders(d, n), writer: newWriter(d, o.Now)}
+	db.relaxed = o.Relaxed
 	if err := db.Ping(context.Background()); err != nil {
 		return nil, errors.Join(fmt.Errorf("sqlite: %s: %w", path, err), db.Close())
 	}

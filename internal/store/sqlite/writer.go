@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,8 @@ type writer struct {
 	// conn is nil after a failure that may have left it in an unknown state.
 	// Only the goroutine touches it.
 	conn *conn
+	// unsynced: conn commits without syncing.
+	unsynced bool
 	// queueWait and commitWait are QueueWait and CommitWait, shorter in tests.
 	queueWait, commitWait time.Duration
 	// checkpointAt is checkpointPages, less in tests.
@@ -149,9 +152,10 @@ type opFailed struct{ error }
 func (e *opFailed) Unwrap() error { return e.error }
 
 // transact runs operations in one transaction. The answers count only when the
-// error is nil: then all of it is durable.
+// error is nil: then all of it is durable, or all of it is relaxed.
 func (w *writer) transact(batch []*op) (answers []error, err error) {
-	if err := w.begin(); err != nil {
+	relaxed := !slices.ContainsFunc(batch, func(o *op) bool { return !o.relaxed })
+	if err := w.begin(relaxed); err != nil {
 		return nil, notWritten(err)
 	}
 	answers = make([]error, len(batch))
@@ -175,7 +179,7 @@ func (w *writer) transact(batch []*op) (answers []error, err error) {
 
 // begin opens a transaction that holds the write lock from its first moment,
 // so that no statement in it can find the database busy or changed.
-func (w *writer) begin() error {
+func (w *writer) begin(relaxed bool) error {
 	if w.hook != nil {
 		if err := w.hook(beforeBegin); err != nil {
 			return err
@@ -186,13 +190,35 @@ func (w *writer) begin() error {
 		if err != nil {
 			return err
 		}
-		w.conn = c
+		w.conn, w.unsynced = c, false
+	}
+	if err := w.sync(!relaxed); err != nil {
+		w.drop()
+		return err
 	}
 	_, err := w.conn.run("BEGIN IMMEDIATE")
 	if err != nil && primary(err) != sqlite3.SQLITE_BUSY {
 		w.drop()
 	}
 	return err
+}
+
+// sync decides whether the commits that follow are synced. A commit that is takes
+// everything before it along, because the log is one file. SQLite heeds this pragma
+// when it is prepared, and only outside a transaction, so the text is sent each time.
+func (w *writer) sync(on bool) error {
+	if on != w.unsynced {
+		return nil
+	}
+	level := w.dial.synchronous
+	if !on {
+		level = max(level, Normal)
+	}
+	if err := w.conn.script("PRAGMA synchronous=" + level.pragma()); err != nil {
+		return err
+	}
+	w.unsynced = !on
+	return nil
 }
 
 func (w *writer) commit() error {
