@@ -65,9 +65,7 @@ func migrations(files fs.FS) ([]migration, error) {
 // migrate brings the schema up to date. Each step is one transaction, so a
 // process killed at any moment leaves a database that the next start continues
 // with; two processes that start together take turns.
-//
-// With keep set it changes nothing and refuses a schema that lacks a step.
-func migrate(d dialer, now func() time.Time, keep bool) (err error) {
+func migrate(d dialer, now func() time.Time) (err error) {
 	known, err := migrations(migrationFiles)
 	if err != nil {
 		return err
@@ -85,13 +83,28 @@ func migrate(d dialer, now func() time.Time, keep bool) (err error) {
 		if err != nil || done == len(known) {
 			return err
 		}
-		if keep {
-			return fmt.Errorf("the database has schema %d and this binary needs schema %d, and auto_migrate is off: run `holdfast migrate` with this binary, then start again", done, len(known))
-		}
 		if err := migrateOne(c, known, now); err != nil {
 			return err
 		}
 	}
+}
+
+// upToDate changes nothing and refuses a schema that lacks a step.
+func upToDate(d dialer) (err error) {
+	known, err := migrations(migrationFiles)
+	if err != nil {
+		return err
+	}
+	c, err := d.open(writing)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.close()) }()
+	done, err := pending(c, known)
+	if err == nil && done < len(known) {
+		err = fmt.Errorf("the database has schema %d and this binary needs schema %d, and auto_migrate is off: run `holdfast migrate` with this binary, then start again", done, len(known))
+	}
+	return err
 }
 
 // walMode switches a new file to the write-ahead log; an old one has it.

@@ -122,7 +122,12 @@ func Open(path string, o Options) (*DB, error) {
 		return nil, err
 	}
 	d := dialer{path: path, synchronous: o.Synchronous}
-	if err := migrate(d, o.Now, o.KeepSchema); err != nil {
+	if o.KeepSchema {
+		err = upToDate(d)
+	} else {
+		err = migrate(d, o.Now)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("sqlite: %s: %w", path, err)
 	}
 	n := o.Readers
