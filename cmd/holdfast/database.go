@@ -31,10 +31,12 @@ type opened struct {
 }
 
 // openDatabase opens the store that the configuration names, which brings its
-// schema up to date. now is the clock of a store that has none of its own.
+// schema up to date, or refuses one that is behind when auto_migrate is off. now is
+// the clock of a store that has none of its own.
 func openDatabase(ctx context.Context, c server.Config, now func() time.Time) (*opened, error) {
+	relaxed := c.Durability == server.Relaxed
 	if path, ok := c.SQLite(); ok {
-		db, err := sqlite.Open(path, sqlite.Options{Now: now})
+		db, err := sqlite.Open(path, sqlite.Options{Now: now, Relaxed: relaxed, KeepSchema: !c.AutoMigrate})
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +45,7 @@ func openDatabase(ctx context.Context, c server.Config, now func() time.Time) (*
 	if !isPostgres(c) {
 		return nil, errors.New("database must be a file path or a postgres:// URL")
 	}
-	o := postgres.Options{Watch: now}
+	o := postgres.Options{Watch: now, Relaxed: relaxed, KeepSchema: !c.AutoMigrate}
 	if c.Dev() { // its clock can be moved
 		o.Now = now
 	}
@@ -80,7 +82,8 @@ func fromPostgres(db *postgres.DB) *opened {
 	o.stores = server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(),
 		Ready: db.Ping, Writable: db.Writable, Check: o.inOrder, Figures: func() server.StoreFigures {
 			f := db.Stats() // each change is a transaction of its own
-			return server.StoreFigures{Batches: f.Ops, Failed: f.Failed, Operations: f.Ops, Queue: f.Waiting, CommitTime: f.WriteTime}
+			return server.StoreFigures{Batches: f.Ops, Failed: f.Failed, Operations: f.Ops, Queue: f.Waiting, CommitTime: f.WriteTime,
+				Broken: f.Broken, Opened: f.Opened, Refused: f.Refused, Unreplicated: f.Unreplicated}
 		}}
 	return o
 }

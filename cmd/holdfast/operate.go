@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -63,10 +64,14 @@ func (p place) reach(ctx context.Context, t terminal) (*operator, error) {
 }
 
 // settings reads the configuration an operator's command works with.
-func (p place) settings(t terminal) (server.Config, error) {
-	o := server.LoadOptions{File: p.Config, Env: t.env}
+func (p place) settings(t terminal) (server.Config, error) { return p.settingsWith(t, nil) }
+
+// settingsWith is settings with further flags over them.
+func (p place) settingsWith(t terminal, flags map[string]string) (server.Config, error) {
+	o := server.LoadOptions{File: p.Config, Env: t.env, Flags: map[string]string{}}
+	maps.Copy(o.Flags, flags)
 	if p.Config == "" {
-		o.Flags = map[string]string{"data": p.Data}
+		o.Flags["data"] = p.Data
 		o.Dev = true
 	}
 	c, warnings, err := server.Load(o)

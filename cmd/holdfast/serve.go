@@ -197,14 +197,22 @@ DEV: the passwords are well known. Ctrl-C stops it; the data stays.
 `, base, c.Issuer, c.Data, admin)
 }
 
-type migrateCmd struct{ place }
+type migrateCmd struct {
+	place
+	Database string `help:"The same database by a role that may change the schema (a password goes into HOLDFAST_DATABASE)." placeholder:"URL"`
+}
 
 // Run implements the verb.
 func (c *migrateCmd) Run(ctx context.Context, t terminal) error {
-	config, err := c.settings(t)
+	flags := map[string]string{}
+	if c.Database != "" {
+		flags["database"] = c.Database
+	}
+	config, err := c.settingsWith(t, flags)
 	if err != nil {
 		return err
 	}
+	config.AutoMigrate = true // this is what was asked for
 	if err := present(config); err != nil {
 		return fmt.Errorf("%w; `holdfast serve` makes one at its first start", err)
 	}

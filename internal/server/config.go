@@ -46,6 +46,21 @@ type Config struct {
 	// it, it may not be a flag, nor stand in a file that others can read.
 	Database secret.Text `toml:"database" flag:"checked"`
 
+	// Durability says what is on the disk when an answer leaves. "strict" is
+	// everything. "relaxed" answers a refresh a moment earlier: the power failure of
+	// the database's machine, or the loss of a PostgreSQL primary, may take the last
+	// refreshes back, nobody is signed out by it, and
+	// holdfast_refresh_ahead_total counts them. A token that was spent in that
+	// moment works once more, until both who hold it refresh again. Sign-ins,
+	// sign-outs, new passwords and clients without an overlap are always strict.
+	Durability string `toml:"durability"`
+
+	// AutoMigrate lets the server bring the schema of its database up to date when
+	// it starts. When it is false, a server whose database is behind does not start,
+	// and "holdfast migrate" is run first, perhaps by a role that may do more than
+	// the one that serves.
+	AutoMigrate bool `toml:"auto_migrate"`
+
 	// RootSecretFile names the file with the root secret, the one key an operator
 	// must keep: all other keys are random and stored wrapped under it. Without
 	// it the database is worth nothing, and with both in one hand everything is
@@ -201,11 +216,17 @@ type Config struct {
 // Off turns off what has a path or an address.
 const Off = "off"
 
+// The words of Durability.
+const (
+	Strict  = "strict"
+	Relaxed = "relaxed"
+)
+
 // Defaults is the configuration of a server whose settings say nothing.
 func Defaults() Config {
 	std := client.Standard()
 	return Config{
-		Listen: "127.0.0.1:8420", Data: "holdfast-data",
+		Listen: "127.0.0.1:8420", Data: "holdfast-data", Durability: Strict, AutoMigrate: true,
 		AccessLifetime: std.Access, OpaqueLifetime: std.Opaque, IdleLifetime: std.Idle, BrowserIdleLifetime: std.BrowserIdle,
 		AbsoluteLifetime: std.Absolute, Overlap: std.Overlap, Late: std.Late, Recovery: settings.AsIdle,
 		EndedRetention: 30 * 24 * time.Hour, AuditRetention: 400 * 24 * time.Hour,

@@ -48,6 +48,7 @@ func configRules() []configRule {
 		{"HF122", "The database's password is not on the command line.", noPasswordFlag},
 		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
 		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
+		{"HF125", "Warning: durability = \"relaxed\" reaches only clients with an overlap, and overlap is 0.", relaxedReachesSomebody},
 	}
 }
 
@@ -197,6 +198,7 @@ func closedWords(c *configCheck) {
 		key, value string
 		allowed    []string
 	}{
+		{"durability", c.Durability, []string{Strict, Relaxed}},
 		{"log_level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"log_format", c.LogFormat, []string{"text", "json"}},
 	} {
@@ -262,6 +264,15 @@ func noContradiction(c *configCheck) {
 	if c.IdleLifetime == 0 && c.AbsoluteLifetime == 0 {
 		c.between("idle_lifetime", "absolute_lifetime", "neither limit is set, so that a lost phone stays signed in for ever; public clients need one (RFC 9700 section 4.14)",
 			"set idle_lifetime, or one for each client").Warning = true
+	}
+}
+
+// relaxedReachesSomebody: without an overlap a loss would let a spent token be used
+// once more unseen, so such clients stay strict whatever durability says.
+func relaxedReachesSomebody(c *configCheck) {
+	if c.Durability == Relaxed && c.Overlap == 0 {
+		c.between("durability", "overlap", "overlap is 0, and a client without an overlap is strict whatever durability says, so that \"relaxed\" reaches only clients that set an overlap of their own",
+			"set overlap; 60s is usual. Or leave durability out").Warning = true
 	}
 }
 

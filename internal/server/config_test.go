@@ -147,6 +147,9 @@ func TestConfigRules(t *testing.T) {
 		{"time out of range", base + "request_timeout = \"11s\"", `request_timeout = "11s": this time is outside its range; set 1s to 10s`},
 		{"number out of range", base + "attempts_per_account = 0", `attempts_per_account = 0: this number is outside its range; set 1 to 100000`},
 		{"drain under request", base + "drain_timeout = \"5s\"", `drain_timeout (5s) is shorter than request_timeout (10s)`},
+		{"relaxed for nobody", base + "durability = \"relaxed\"\noverlap = \"0\"", `warning: durability: overlap is 0, and a client without an overlap is strict whatever durability says`},
+		{"relaxed", base + "durability = \"relaxed\"", ""},
+		{"a durability nobody knows", base + "durability = \"strickt\"", `durability = "strickt": this word is not known here; did you mean strict? [HF117]`},
 		{"no limit at all", base + "idle_lifetime = \"0\"", `warning: idle_lifetime: neither limit is set`},
 		{"idle over absolute", base + "idle_lifetime = \"60d\"\nabsolute_lifetime = \"30d\"", `warning: absolute_lifetime: the idle limit (60d) is never reached before absolute_lifetime (30d)`},
 		{"port alone", base + "listen = \"8420\"", `listen = "8420": this is no address to listen on`},
@@ -286,7 +289,7 @@ func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
 func TestEveryConfigRuleIsTested(t *testing.T) {
-	if n := len(server.ConfigRules()); n != 16 {
+	if n := len(server.ConfigRules()); n != 17 {
 		t.Errorf("%d rules; add the new one to the tables of this file", n)
 	}
 }

@@ -126,6 +126,17 @@ func (m *metrics) store(figures func() StoreFigures) {
 	counter("holdfast_store_operations_total", "Operations those transactions carried.", func(f StoreFigures) float64 { return float64(f.Operations) })
 	counter("holdfast_store_commit_seconds_total", "Time spent in commits: nearly all of it is the disk's.",
 		func(f StoreFigures) float64 { return f.CommitTime.Seconds() })
+	counter("holdfast_store_breaker_opened_total", "How often the database did not answer several calls in a row.", func(f StoreFigures) float64 { return float64(f.Opened) })
+	counter("holdfast_store_breaker_refused_total", "Calls refused at once because the database does not answer.", func(f StoreFigures) float64 { return float64(f.Refused) })
+	counter("holdfast_store_unreplicated_total", "Commits whose wait for the synchronous replica was cancelled: a failover may lose them.",
+		func(f StoreFigures) float64 { return float64(f.Unreplicated) })
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_store_breaker_open",
+		Help: "1 while the database does not answer and calls are refused at once."}, func() float64 {
+		if figures().Broken {
+			return 1
+		}
+		return 0
+	}))
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_store_queue",
 		Help: "Operations that wait for the writer."}, func() float64 { return float64(figures().Queue) }))
 }

@@ -56,6 +56,13 @@ type StoreFigures struct {
 	// Queue is how many operations wait now; CommitTime is what all commits took.
 	Queue      int
 	CommitTime time.Duration
+	// Broken: calls are refused at once, because the database does not answer. Opened
+	// is how often that began, Refused how many calls it refused.
+	Broken          bool
+	Opened, Refused uint64
+	// Unreplicated is how many commits did not wait for their synchronous replica to
+	// the end.
+	Unreplicated uint64
 }
 
 // Parts are what a Server is made of besides its Config.
