@@ -131,3 +131,13 @@ func newAEAD(k []byte) cipher.AEAD {
 	}
 	return aead
 }
+
+// ArchiveKey is the key that backups are sealed with (room archive): whoever
+// lacks the root secret can neither alter one nor make one up.
+func (r Root) ArchiveKey() []byte {
+	raw, err := b64.DecodeString(r.text.Reveal()[len(RootPrefix):])
+	if err != nil {
+		panic("key: a Root that ParseRoot did not make")
+	}
+	return expand(raw, "holdfast/root/archive/v1", 32)
+}

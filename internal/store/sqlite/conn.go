@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"strconv"
+	"time"
 
 	moderncsqlite "modernc.org/sqlite"
 )
@@ -44,7 +45,19 @@ type role int
 const (
 	reader role = iota
 	writing
+	// alone keeps every other connection out, for as long as it is open.
+	alone
+	// filling writes a file that nobody else knows of yet.
+	filling
 )
+
+// fillingCacheKiB is the page cache of a connection that fills a file: what it
+// writes is looked up again by ids that are in no order.
+const fillingCacheKiB = 64 << 10
+
+// aloneWait is how long somebody who wants a file alone waits for the others:
+// servers do not leave by themselves, but one that is just closing does.
+const aloneWait = 500 * time.Millisecond
 
 // open connects. A reader can never write, whatever it is asked.
 func (d dialer) open(r role) (*conn, error) {
@@ -55,7 +68,15 @@ func (d dialer) open(r role) (*conn, error) {
 	set.Set("_busy_timeout", strconv.FormatInt(BusyTimeout.Milliseconds(), 10))
 	set.Set("_synchronous", d.synchronous.pragma())
 	set.Set("_foreign_keys", "1")
-	set.Add("_pragma", "cache_size(-"+strconv.Itoa(cacheKiB)+")")
+	cache := cacheKiB
+	switch r {
+	case alone: // before the first statement that looks into the file
+		set.Set("_busy_timeout", strconv.FormatInt(aloneWait.Milliseconds(), 10))
+		set.Add("_pragma", "locking_mode(EXCLUSIVE)")
+	case filling:
+		cache = fillingCacheKiB
+	}
+	set.Add("_pragma", "cache_size(-"+strconv.Itoa(cache)+")")
 	set.Add("_pragma", "temp_store(2)") // sorting needs no file
 	if r == reader {
 		set.Set("_query_only", "1")

@@ -34,7 +34,7 @@ func prepareFiles(path string) (warnings []string, err error) {
 	if mode := info.Mode().Perm(); mode&others != 0 {
 		warnings = append(warnings, fmt.Sprintf("other accounts of this machine may enter %s (mode %04o); 0700 keeps them out", dir, mode))
 	}
-	if err := create(path, dir); err != nil {
+	if err := create(path); err != nil {
 		return nil, err
 	}
 	for _, suffix := range []string{"", "-wal", "-shm"} {
@@ -51,7 +51,7 @@ func prepareFiles(path string) (warnings []string, err error) {
 
 // create makes an empty file that is never, not even for a moment, readable by
 // others, and makes its name durable.
-func create(path, dir string) error {
+func create(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, fileMode)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
@@ -63,14 +63,28 @@ func create(path, dir string) error {
 	if err := errors.Join(f.Chmod(fileMode), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("sqlite: cannot create the database: %w", err)
 	}
-	d, err := os.Open(dir)
+	return syncFolder(path)
+}
+
+// syncFolder makes the names in a file's folder durable.
+func syncFolder(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err == nil {
+		err = errors.Join(d.Sync(), d.Close())
+	}
 	if err != nil {
 		return fmt.Errorf("sqlite: cannot sync the data directory: %w", err)
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sqlite: cannot sync the data directory: %w", err)
-	}
 	return nil
+}
+
+// syncFile makes a file durable that no DB of this process has open.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // closeToOthers works by name and never opens the file: closing it again would

@@ -138,6 +138,8 @@ func pending(c *conn, known []migration) (done int, err error) {
 	switch {
 	case id == 0 && tables == 0:
 		return 0, nil
+	case id == movedID:
+		return 0, moved(c)
 	case id != applicationID:
 		return 0, errors.New("this file is not a Holdfast database; nothing in it was changed")
 	}
