@@ -46,6 +46,9 @@ func (is *Issuer) active(ctx context.Context, t secret.Text) (Bearer, error) {
 		return Bearer{}, fault.Down(err)
 	}
 	a, err := is.Reader.Access(ctx, t, now)
+	if fault.Is(err, fault.Unavailable) {
+		return Bearer{}, err
+	}
 	if err != nil {
 		return Bearer{}, &fault.Error{Kind: fault.InvalidToken, Words: "the access token is expired or not of this server", Cause: err}
 	}
@@ -177,6 +180,9 @@ func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) 
 		return fault.Down(err)
 	}
 	a, err := is.Reader.Access(ctx, t, now)
+	if fault.Is(err, fault.Unavailable) {
+		return err
+	}
 	if err != nil || a.Client != c.ID {
 		return nil
 	}

@@ -35,7 +35,10 @@ type Explanation struct {
 
 // Why explains a token without any effect on it.
 func (is *Issuer) Why(ctx context.Context, t secret.Text) (Explanation, error) {
-	opened, err := is.Sessions.Tokens.Decode(t)
+	opened, err := is.Sessions.Tokens.Open(ctx, t)
+	if fault.Is(err, fault.Unavailable) {
+		return Explanation{}, err
+	}
 	if err != nil {
 		return is.whyAccess(ctx, t)
 	}
@@ -66,6 +69,9 @@ func (is *Issuer) whyAccess(ctx context.Context, t secret.Text) (Explanation, er
 		return Explanation{}, fault.Down(err)
 	}
 	a, err := is.Reader.Access(ctx, t, now)
+	if fault.Is(err, fault.Unavailable) {
+		return Explanation{}, err
+	}
 	if err != nil {
 		return Explanation{What: "not a token of this server, or an access token that has expired", Reason: fault.Malformed,
 			Sentence: fault.Malformed.Sentence()}, nil

@@ -33,13 +33,22 @@ func (r *Ring) SealOpaque(plain []byte) []byte {
 // for everything else. Whether it has expired is for the reader of plain to
 // see: a retired key stays for as long as a token of its may be good.
 func (r *Ring) OpenOpaque(sealed []byte) (plain []byte, ok bool) {
-	if len(sealed) < opaqueOverhead || sealed[0] != opaqueVersion {
+	n, ok := opaqueID(sealed)
+	if !ok {
 		return nil, false
 	}
-	k, ok := r.live.Load().opaques[binary.BigEndian.Uint32(sealed[1:])]
+	k, ok := r.live.Load().opaques[n]
 	if !ok {
 		return nil, false
 	}
 	plain, err := k.aead.Open(nil, nil, sealed[opaqueHeader:], sealed[:opaqueHeader])
 	return plain, err == nil
+}
+
+// opaqueID reads which key a sealed opaque token names.
+func opaqueID(sealed []byte) (uint32, bool) {
+	if len(sealed) < opaqueOverhead || sealed[0] != opaqueVersion {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(sealed[1:]), true
 }

@@ -84,6 +84,8 @@ type Ring struct {
 	mu sync.Mutex
 	// roots may open the stored keys; the first wraps those of a new database.
 	roots []wrapper
+
+	looks looks
 }
 
 // Open reads the keys, or makes the first ones when the store says that none
@@ -94,7 +96,7 @@ func Open(ctx context.Context, store Store, root Root, opt Options) (*Ring, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &Ring{store: store, opt: opt, log: opt.Log}
+	r := &Ring{store: store, opt: opt, log: opt.Log, looks: looks{turn: make(chan struct{}, 1)}}
 	for _, one := range append([]Root{root}, opt.OtherRoots...) {
 		if !one.IsZero() {
 			r.roots = append(r.roots, one.wrapper())

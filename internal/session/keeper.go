@@ -81,9 +81,9 @@ type Turn struct {
 // costs nobody a rotation; but a token that would not have earned any is answered
 // as what it is, so a spent one is found out whatever else was asked.
 func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Client, terms Terms) (Turn, error) {
-	opened, err := k.Tokens.Decode(presented)
+	opened, err := k.Tokens.Open(ctx, presented)
 	if err != nil {
-		return Turn{}, refusal(fault.Malformed)
+		return Turn{}, unopened(err)
 	}
 	attempt := newAttempt()
 	var decided Verdict // what the last write was about
@@ -407,6 +407,15 @@ func refusal(r fault.Reason) error {
 	return &fault.Error{Kind: fault.InvalidGrant, Reason: r, Words: r.Sentence()}
 }
 
+// unopened is the answer to a refresh token that could not be opened: nobody's, or
+// nobody can tell.
+func unopened(err error) error {
+	if errors.Is(err, token.ErrNotOurs) {
+		return refusal(fault.Malformed)
+	}
+	return fault.As(err)
+}
+
 func newAttempt() (a [8]byte) { rand.Read(a[:]); return a }
 
 // AttemptDigest is how an app's attempt_id is remembered.
@@ -425,9 +434,9 @@ func InstallDigest(installID string) [16]byte {
 // Look decides what a refresh token would earn, without any effect: for
 // introspection. An error says why it would earn nothing.
 func (k *Keeper) Look(ctx context.Context, presented secret.Text, by id.Client, terms Terms) (Loaded, error) {
-	opened, err := k.Tokens.Decode(presented)
+	opened, err := k.Tokens.Open(ctx, presented)
 	if err != nil {
-		return Loaded{}, refusal(fault.Malformed)
+		return Loaded{}, unopened(err)
 	}
 	l, err := k.Store.Load(ctx, opened.Session)
 	if errors.Is(err, ErrNotFound) {
@@ -453,9 +462,12 @@ func (k *Keeper) Look(ctx context.Context, presented secret.Text, by id.Client, 
 // whatever its generation, for revocation (RFC 7009: revoking a retired token
 // ends the whole chain). ok is false when there is none.
 func (k *Keeper) Owned(ctx context.Context, presented secret.Text, by id.Client) (which id.Session, ok bool, err error) {
-	opened, err := k.Tokens.Decode(presented)
-	if err != nil {
+	opened, err := k.Tokens.Open(ctx, presented)
+	if errors.Is(err, token.ErrNotOurs) {
 		return id.Session{}, false, nil
+	}
+	if err != nil { // a sign-out that nobody can tell about is not acknowledged
+		return id.Session{}, false, err
 	}
 	l, err := k.Store.Load(ctx, opened.Session)
 	if errors.Is(err, ErrNotFound) {

@@ -58,6 +58,10 @@ type MintKeys interface {
 	Signer(alg string) (key.Signer, error)
 	SealOpaque(plain []byte) []byte
 	OpenOpaque(sealed []byte) ([]byte, bool)
+	// UnknownOpaque is the id of the key that sealed names and that is not held, 0
+	// for none.
+	UnknownOpaque(sealed []byte) uint32
+	CatchUp
 }
 
 // JWT signs an access token with the current key of an algorithm ("" is the
@@ -89,6 +93,9 @@ func (m Minter) OpenOpaque(t secret.Text) (Access, error) {
 	}
 	plain, ok := m.Keys.OpenOpaque(sealed)
 	if !ok {
+		if n := m.Keys.UnknownOpaque(sealed); n != 0 {
+			return Access{}, unknownKey{n}
+		}
 		return Access{}, ErrNotOurs
 	}
 	return m.parse(plain)

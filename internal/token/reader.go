@@ -2,6 +2,7 @@ package token
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -22,16 +23,28 @@ type Reader struct {
 const opaqueSkew = verify.DefaultSkew
 
 // Access returns what a token says, when it is ours and not expired. The error
-// says nothing about which of the two it was.
+// says nothing about which of the two it was; a *fault.Error of kind Unavailable
+// means that nobody can tell.
 func (r Reader) Access(ctx context.Context, t secret.Text, now time.Time) (Access, error) {
+	return again(ctx, r.Minter.Keys, func() (Access, error) { return r.access(ctx, t, now) })
+}
+
+// access reads a token with the keys held here.
+func (r Reader) access(ctx context.Context, t secret.Text, now time.Time) (Access, error) {
 	if strings.HasPrefix(t.Reveal(), OpaquePrefix) {
 		a, err := r.Minter.OpenOpaque(t)
-		if err != nil || now.After(a.Expires.Add(opaqueSkew)) {
-			return Access{}, ErrNotOurs
+		if err == nil && now.After(a.Expires.Add(opaqueSkew)) {
+			err = ErrNotOurs
+		}
+		if err != nil {
+			return Access{}, err
 		}
 		return a, nil
 	}
 	c, err := r.JWT.Verify(ctx, t.Reveal(), now)
+	if no, ok := errors.AsType[*verify.Error](err); ok && no.Kind == verify.UnknownKey {
+		return Access{}, unknownKey{}
+	}
 	if err != nil {
 		return Access{}, err
 	}

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"crypto/subtle"
 	"encoding/binary"
 	"strings"
@@ -57,6 +58,7 @@ type SealKeys interface {
 	SealKey() key.SealKey
 	// SealKeyByID also finds retired keys.
 	SealKeyByID(n uint32) (key.SealKey, bool)
+	CatchUp
 }
 
 // Encode seals one generation of one session. The same arguments give the same
@@ -76,8 +78,15 @@ func (c Refreshes) Encode(s id.Session, own [16]byte, generation uint32, issuedA
 	return secret.New(RefreshPrefix + b64.EncodeToString(b[:]))
 }
 
-// Decode opens a refresh token in either dress. ErrNotOurs for anything else;
-// there is exactly one accepted spelling of each token.
+// Open is Decode for a server that has company: a token sealed under a key that
+// this node has not heard of is no garbage before the store was asked for it. The
+// error is ErrNotOurs, or a *fault.Error of kind Unavailable when nobody can tell.
+func (c Refreshes) Open(ctx context.Context, t secret.Text) (Refresh, error) {
+	return again(ctx, c.Keys, func() (Refresh, error) { return c.Decode(t) })
+}
+
+// Decode opens a refresh token in either dress with the keys held here. ErrNotOurs
+// for anything else; there is exactly one accepted spelling of each token.
 func (c Refreshes) Decode(t secret.Text) (Refresh, error) {
 	s := t.Reveal()
 	if strings.Count(s, ".") == 2 {
@@ -98,9 +107,10 @@ func (c Refreshes) Decode(t secret.Text) (Refresh, error) {
 	if b64.EncodeToString(b[:]) != s[len(RefreshPrefix):] {
 		return Refresh{}, ErrNotOurs // the decoder skips line breaks
 	}
-	k, ok := c.Keys.SealKeyByID(binary.BigEndian.Uint32(b[1:]))
+	named := binary.BigEndian.Uint32(b[1:])
+	k, ok := c.Keys.SealKeyByID(named)
 	if !ok {
-		return Refresh{}, ErrNotOurs
+		return Refresh{}, unknownKey{named}
 	}
 	check := k.MAC(key.UseCheck, b[:fieldSize+sealSize])
 	if subtle.ConstantTimeCompare(check[:checkSize], b[fieldSize+sealSize:]) != 1 {
@@ -206,7 +216,7 @@ func (c Refreshes) undress(s string) (string, error) {
 	}
 	r, err := c.Decode(secret.New(inner))
 	if err != nil {
-		return "", ErrNotOurs
+		return "", err
 	}
 	k, ok := c.Keys.SealKeyByID(r.KeyID)
 	if !ok {

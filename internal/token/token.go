@@ -7,6 +7,7 @@
 package token
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 )
@@ -19,3 +20,39 @@ var b64 = base64.RawURLEncoding.Strict()
 // server: wrong prefix, wrong length, another spelling, a failed check, an
 // unknown key. Its bearer learns nothing from which it was.
 var ErrNotOurs = errors.New("token: not a token of this server")
+
+// unknownKey is ErrNotOurs for a token that names a key which is not held here and
+// may be another node's: id is 0 when it is named by its kid. It never leaves the
+// room.
+type unknownKey struct{ id uint32 }
+
+// Error implements error.
+func (unknownKey) Error() string { return ErrNotOurs.Error() }
+
+// Is makes it ErrNotOurs for everybody else.
+func (unknownKey) Is(target error) bool { return target == ErrNotOurs }
+
+// CatchUp is the part of key.Ring that looks for keys another node made.
+type CatchUp interface {
+	// CatchUp returns when the ring is not older than the call; its error, of kind
+	// Unavailable, means that nobody can tell. n is the id of the key that is looked
+	// for, 0 when it is not known.
+	CatchUp(ctx context.Context, n uint32) error
+}
+
+// again reads a token once more when it named a key that may be another node's.
+func again[T any](ctx context.Context, keys CatchUp, read func() (T, error)) (T, error) {
+	got, err := read()
+	if err == nil {
+		return got, nil
+	}
+	missing, ok := errors.AsType[unknownKey](err)
+	if !ok {
+		return got, err
+	}
+	if err := keys.CatchUp(ctx, missing.id); err != nil {
+		var none T
+		return none, err
+	}
+	return read()
+}
