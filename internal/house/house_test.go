@@ -66,7 +66,7 @@ var rooms = map[string]room{
 		"the server wires rooms over store interfaces; only cmd knows which store"},
 	"internal/server/refgen":   {[]string{"settings", "client", "manifest", "server"}, "a generator reads the tables of rules and writes one page"},
 	"internal/store/sqlite":    {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "once", "archive"}, "a store keeps what the rooms describe and decides nothing"},
-	"internal/store/postgres":  {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "limit", "once"}, "a store keeps what the rooms describe and decides nothing"},
+	"internal/store/postgres":  {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "archive", "limit", "once"}, "a store keeps what the rooms describe and decides nothing"},
 	"internal/store/redis":     {[]string{"secret", "limit"}, "what is lost without loss, and nothing else"},
 	"internal/testsvc":         {nil, "only tests import it; it knows services, not rooms"},
 	"internal/store/storetest": {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "once", "token"}, "one exercise for every database"},

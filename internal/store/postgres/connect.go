@@ -124,6 +124,9 @@ func prepare(ctx context.Context, config *pgx.ConnConfig, o Options) (f found, e
 		return found{}, err
 	}
 	f.pooler = f.pooler || explicit // whoever chose the mode knows what is in between
+	if err := refuseMoved(ctx, conn); err != nil {
+		return found{}, err
+	}
 	if o.KeepSchema {
 		return f, upToDate(ctx, conn)
 	}
