@@ -30,7 +30,7 @@ const (
 // SignIn signs devices in with the password grant, on as many connections at
 // once as asked.
 func SignIn(o Options, devices, atOnce int) ([]*Device, error) {
-	token, _, err := o.targets()
+	tokens, _, err := o.targets()
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func SignIn(o Options, devices, atOnce int) ([]*Device, error) {
 	var group sync.WaitGroup
 	for k := range atOnce {
 		group.Go(func() {
-			w := &worker{run: &run{Options: o, token: token}, check: checker{jwt: o.JWT}}
+			w := &worker{run: &run{Options: o}, token: tokens[k%len(tokens)], check: checker{jwt: o.JWT}}
 			defer w.conn.close()
 			for i := k; i < devices && errs[k] == nil; i += atOnce {
 				t, err := w.signInPatiently(i)

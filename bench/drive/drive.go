@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,8 +46,9 @@ const (
 // Options say what to do to which server.
 type Options struct {
 	Name, Scenario string
-	// URL is the token endpoint, or what Get asks for. The others are needed by
-	// the scenarios of their name.
+	// URL is the token endpoint, or what Get asks for; for Refresh it may be those
+	// of several servers, separated by commas, among which the connections are dealt
+	// out. The others are needed by the scenarios of their name.
 	URL, IntrospectURL, RevokeURL string
 	// ClientSecret is empty for a public client. Auth is none, basic or post.
 	ClientID, ClientSecret, Auth string
@@ -65,8 +67,9 @@ type Options struct {
 	Connections    int
 	Rate           float64 // arrivals per second; 0 is a closed loop
 	Warm, Duration time.Duration
-	// Processes are the roots of the trees whose CPU and memory count.
-	Processes []int
+	// Processes are the roots of the trees whose CPU and memory count. Apart are
+	// those among them, like a database's, whose CPU is also told by itself.
+	Processes, Apart []int
 }
 
 func (o Options) check() error {
@@ -81,6 +84,8 @@ func (o Options) check() error {
 		return fmt.Errorf("unknown client authentication %q: none, basic or post", o.Auth)
 	case o.Connections < 1 || o.Users < 1 || o.Rate < 0 || o.Duration < 0 || o.Warm < 0:
 		return errors.New("connections and users are at least 1, and nothing is negative")
+	case strings.Contains(o.URL, ",") && o.Scenario != Refresh:
+		return errors.New("only refreshes go to several servers")
 	}
 	return nil
 }
@@ -96,6 +101,7 @@ const (
 type worker struct {
 	run     *run
 	number  int
+	token   target
 	conn    connection
 	check   checker
 	devices []*Device
@@ -116,7 +122,6 @@ type run struct {
 	Options
 	operation operation
 	endpoint  target // of the scenario
-	token     target
 	began     time.Time
 	phase     atomic.Int32
 	tickets   atomic.Int64
@@ -130,16 +135,17 @@ func Run(o Options, devices []*Device) (Result, error) {
 		return Result{}, err
 	}
 	r := &run{Options: o, operation: operations[o.Scenario]}
-	r.token, r.endpoint, err = o.targets()
+	tokens, endpoint, err := o.targets()
 	if err != nil {
 		return Result{}, err
 	}
+	r.endpoint = endpoint
 	if len(devices) < 1 && (o.Scenario == Refresh || o.Scenario == Introspect || o.Scenario == Revoke) {
 		return Result{}, fmt.Errorf("the scenario %s needs devices", o.Scenario)
 	}
 	workers := make([]*worker, o.Connections)
 	for i := range workers {
-		workers[i] = &worker{run: r, number: i, check: checker{jwt: o.JWT}, tally: tally{kinds: map[string]int64{}}}
+		workers[i] = &worker{run: r, number: i, token: tokens[i%len(tokens)], check: checker{jwt: o.JWT}, tally: tally{kinds: map[string]int64{}}}
 	}
 	for i, d := range devices {
 		w := workers[i%len(workers)]
@@ -154,8 +160,8 @@ func Run(o Options, devices []*Device) (Result, error) {
 
 // window is what was read at both ends of the measured phase.
 type window struct {
-	length      time.Duration
-	server, own proctree.Usage
+	length             time.Duration
+	server, apart, own proctree.Usage
 }
 
 func (r *run) measure(workers []*worker) (w window, err error) {
@@ -178,28 +184,28 @@ func (r *run) measure(workers []*worker) (w window, err error) {
 	wait(r.Duration, done)
 	r.phase.Store(over)
 	w.length = time.Since(from)
-	w.server, w.own, err = stop()
-	return w, err
+	return w, stop(&w)
 }
 
 // account begins to count what the server and this process use, when the server
 // is on this machine.
-func (r *run) account() (stop func() (server, own proctree.Usage, err error), err error) {
+func (r *run) account() (stop func(*window) error, err error) {
 	if len(r.Processes) == 0 {
-		return func() (server, own proctree.Usage, err error) { return }, nil
+		return func(*window) error { return nil }, nil
 	}
-	mine, err := proctree.Start(os.Getpid())
-	if err != nil {
-		return nil, err
+	var all [3]*proctree.Sampler
+	for i, roots := range [][]int{r.Processes, r.Apart, {os.Getpid()}} {
+		all[i], err = proctree.Start(roots...)
+		if err != nil {
+			return nil, err
+		}
 	}
-	theirs, err := proctree.Start(r.Processes...)
-	if err != nil {
-		return nil, err
-	}
-	return func() (server, own proctree.Usage, err error) {
-		server, serverErr := theirs.Stop()
-		own, ownErr := mine.Stop()
-		return server, own, errors.Join(serverErr, ownErr)
+	return func(w *window) (err error) {
+		for i, into := range []*proctree.Usage{&w.server, &w.apart, &w.own} {
+			used, failed := all[i].Stop()
+			*into, err = used, errors.Join(err, failed)
+		}
+		return err
 	}, nil
 }
 

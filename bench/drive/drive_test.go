@@ -137,6 +137,22 @@ func TestGoodServer(t *testing.T) {
 	}
 }
 
+// Connections are dealt out among the servers, and so are their devices. CPU that
+// is told by itself is a part of the whole.
+func TestSeveralServers(t *testing.T) {
+	o, other := start(t, ""), start(t, "")
+	o.URL, o.Connections = o.URL+","+other.URL, 4
+	o.Processes, o.Apart = []int{os.Getpid()}, []int{os.Getpid()}
+	r, _ := drive(t, o, 8) // each token is known to one of the two
+	if r.Operations < 8 || r.Errors != 0 || r.Dead != 0 || r.Apart > r.CPU*1.5+1 {
+		t.Errorf("two servers: %s", r)
+	}
+	o.Scenario = ClientCredentials
+	if _, err := Run(o, nil); err == nil {
+		t.Error("only refreshes may go to several servers")
+	}
+}
+
 // Whatever is wrong in an answer is an error, and only a refusal kills a device.
 func TestBadServers(t *testing.T) {
 	for _, behaves := range []string{"same token", "no token", "no access token", "no type", "bad JWT", "two parts", "unsigned",

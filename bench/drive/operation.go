@@ -23,26 +23,30 @@ var operations = map[string]operation{
 	Introspect: (*worker).introspect, Revoke: (*worker).revoke, Get: (*worker).get,
 }
 
-// targets are the token endpoint and the endpoint of the scenario.
-func (o Options) targets() (token, endpoint target, err error) {
+// targets are the token endpoints, one for each server, and the endpoint of the
+// scenario.
+func (o Options) targets() (tokens []target, endpoint target, err error) {
 	if o.Scenario == Get {
 		endpoint, err = newTarget("GET", o.URL)
-		return token, endpoint, err
+		return []target{endpoint}, endpoint, err
 	}
 	var headers []string
 	if o.Auth == "basic" {
 		pair := url.QueryEscape(o.ClientID) + ":" + url.QueryEscape(o.ClientSecret)
 		headers = append(headers, "Authorization: Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 	}
-	token, err = newTarget("POST", o.URL, headers...)
-	endpoint = token
+	for _, address := range strings.Split(o.URL, ",") {
+		token, failed := newTarget("POST", address, headers...)
+		tokens, err = append(tokens, token), errors.Join(err, failed)
+	}
+	endpoint = tokens[0]
 	if err == nil && o.Scenario == Introspect {
 		endpoint, err = newTarget("POST", o.IntrospectURL, headers...)
 	}
 	if err == nil && o.Scenario == Revoke {
 		endpoint, err = newTarget("POST", o.RevokeURL, headers...)
 	}
-	return token, endpoint, err
+	return tokens, endpoint, err
 }
 
 // form writes a body: the client's own fields, then pairs of name and value.
@@ -108,7 +112,7 @@ func (w *worker) refresh() (did, error) {
 	if d == nil {
 		return did{}, errNothingLeft
 	}
-	t, err := w.ask(w.run.token, "grant_type", "refresh_token", "refresh_token", d.Refresh)
+	t, err := w.ask(w.token, "grant_type", "refresh_token", "refresh_token", d.Refresh)
 	if err != nil {
 		var no *refused
 		d.Dead = errors.As(err, &no) && no.signedOut()
@@ -131,7 +135,7 @@ func (w *worker) signIn(n int) (tokens, error) {
 	if strings.Contains(user, "%d") {
 		user = fmt.Sprintf(user, n%o.Users)
 	}
-	return w.ask(w.run.token, "grant_type", "password", "username", user, "password", o.Password, "scope", o.Scope)
+	return w.ask(w.token, "grant_type", "password", "username", user, "password", o.Password, "scope", o.Scope)
 }
 
 func (w *worker) password() (did, error) {
@@ -141,7 +145,7 @@ func (w *worker) password() (did, error) {
 }
 
 func (w *worker) clientCredentials() (did, error) {
-	_, err := w.ask(w.run.token, "grant_type", "client_credentials", "scope", w.run.Scope)
+	_, err := w.ask(w.token, "grant_type", "client_credentials", "scope", w.run.Scope)
 	return did{}, err
 }
 
@@ -198,18 +202,18 @@ const maxTried = 20
 // StillAlive refreshes some of the devices that were revoked and reports how
 // many were tried and how many of those were served all the same.
 func StillAlive(o Options, devices []*Device) (tried, alive int, err error) {
-	token, _, err := o.targets()
+	tokens, _, err := o.targets()
 	if err != nil {
 		return 0, 0, err
 	}
-	w := &worker{run: &run{Options: o, token: token}}
+	w := &worker{run: &run{Options: o}, token: tokens[0]}
 	defer w.conn.close()
 	for _, d := range devices {
 		if !d.Dead || tried == maxTried {
 			continue
 		}
 		tried++
-		_, err := w.ask(token, "grant_type", "refresh_token", "refresh_token", d.Refresh)
+		_, err := w.ask(w.token, "grant_type", "refresh_token", "refresh_token", d.Refresh)
 		var no *refused
 		switch {
 		case err == nil:

@@ -33,8 +33,10 @@ type Result struct {
 	Max       float64 `json:"max"`
 
 	// CPU is what the server's processes used for one operation, errors included;
-	// OwnCPU is what this client used for it.
+	// Apart is the part of it that the processes of Options.Apart used, and OwnCPU
+	// what this client used.
 	CPU    float64 `json:"cpu"`
+	Apart  float64 `json:"apart,omitempty"`
 	OwnCPU float64 `json:"own_cpu"`
 	RSS    float64 `json:"rss"`
 	PSS    float64 `json:"pss"`
@@ -69,7 +71,7 @@ func (o Options) result(workers []*worker, devices []*Device, w window) Result {
 	slices.Sort(took)
 	r.P50, r.P95, r.P99, r.Max = quantile(took, .5), quantile(took, .95), quantile(took, .99), quantile(took, 1)
 	all := float64(max(r.Operations+r.Errors, 1))
-	r.CPU, r.OwnCPU = ms(w.server.CPU)/all, ms(w.own.CPU)/all
+	r.CPU, r.Apart, r.OwnCPU = ms(w.server.CPU)/all, ms(w.apart.CPU)/all, ms(w.own.CPU)/all
 	return r
 }
 
@@ -96,6 +98,9 @@ func (r Result) String() string {
 		r.Name, r.Scenario, r.Connections, r.PerSecond, r.P50, r.P95, r.P99, r.Max, r.CPU, r.OwnCPU, r.RSS, r.PSS, r.Operations, r.Errors, r.Dead)
 	if r.Scenario == Refresh {
 		fmt.Fprintf(&b, " rotated=%.1f%%", 100*r.RotatedShare())
+	}
+	if r.Apart > 0 {
+		fmt.Fprintf(&b, " apart=%.3f ms/op", r.Apart)
 	}
 	if r.SameAccess > 0 {
 		fmt.Fprintf(&b, " same_access=%d", r.SameAccess)

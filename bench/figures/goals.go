@@ -88,6 +88,7 @@ func (r *record) goals() []goal {
 			all = append(all, justSo(fmt.Sprintf("  floor (b) p99, %d connections", b.connections), v, "ms"))
 		}
 	}
+	all = append(all, r.postgresGoals()...)
 	all = append(all, r.flawless()...)
 	all = append(all, r.facts()...)
 	return all
@@ -106,7 +107,7 @@ func if1(connections int, alone, many goal) goal {
 func (r *record) flawless() []goal {
 	var errors, dead, operations, rotated, refreshes int64
 	for _, s := range r.Samples {
-		if s.Server != house {
+		if s.Server != house && s.Server != onPostgres && s.Server != twoNodes {
 			continue
 		}
 		errors += s.Result.Errors
@@ -154,6 +155,17 @@ func (r *record) facts() []goal {
 		{millionAll, "MB", nil, 0},
 		{millionStart, "ms", atMost, 150},
 		{millionRSS, "MiB", nil, 0},
+		{walHot, "bytes", nil, 0},
+		{walCold, "bytes", nil, 0},
+		{walSyncs, "", nil, 0},
+		{commits, "", nil, 0},
+		{hotShare, "", atLeast, 0.99},
+		{idleCPU, "ms/s", nil, 0},
+		{deviceBytes, "bytes", nil, 0},
+		{deviceTable, "bytes", nil, 0},
+		{accountBytes, "bytes", nil, 0},
+		{scaleCPU, "x", nil, 0},
+		{scaleP99, "x", atMost, 1.2},
 	} {
 		values := r.Facts[f.name]
 		switch {

@@ -31,13 +31,22 @@ const (
 // startHouse starts `holdfast serve` as an operator would, on data in a folder
 // of its own. The time is that from its start to its first 200.
 func (p *plan) startHouse(folder string) (*server, time.Duration, error) {
+	return p.startNode(folder, "", "")
+}
+
+// startNode is startHouse over a database, "" for an embedded one. Nodes of one
+// house share its issuer, "" for a house of its own.
+func (p *plan) startNode(folder, issuer, database string) (*server, time.Duration, error) {
 	dir := filepath.Join(p.dir, folder)
 	config := filepath.Join(dir, "holdfast.toml")
 	at, err := freePorts(2)
 	if err != nil {
 		return nil, 0, err
 	}
-	err = settle(dir, at[0], at[1], config)
+	if issuer == "" {
+		issuer = "http://" + at[0]
+	}
+	err = settle(dir, issuer, at[0], at[1], config, database)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -52,7 +61,7 @@ func (p *plan) startHouse(folder string) (*server, time.Duration, error) {
 }
 
 // settle writes the settings, and the root secret when there is none yet.
-func settle(dir, listen, metrics, config string) error {
+func settle(dir, issuer, listen, metrics, config, database string) error {
 	root := filepath.Join(dir, "root.secret")
 	err := os.MkdirAll(dir, 0o700)
 	if err != nil {
@@ -66,8 +75,11 @@ func settle(dir, listen, metrics, config string) error {
 			return err
 		}
 	}
-	text := fmt.Sprintf("issuer = \"http://%s\"\nlisten = %q\ndata = %q\nroot_secret_file = %q\nmetrics_listen = %q\nlog_format = \"json\"\n",
-		listen, listen, filepath.Join(dir, "data"), root, metrics)
+	text := fmt.Sprintf("issuer = %q\nlisten = %q\ndata = %q\nroot_secret_file = %q\nmetrics_listen = %q\nlog_format = \"json\"\n",
+		issuer, listen, filepath.Join(dir, "data"), root, metrics)
+	if database != "" {
+		text += fmt.Sprintf("database = %q\n", database)
+	}
 	return os.WriteFile(config, []byte(text), 0o600)
 }
 

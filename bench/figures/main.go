@@ -6,6 +6,7 @@
 // scripts/bench builds what it needs and calls it:
 //
 //	scripts/bench [-quick] [-rounds N] [-million] [-o FILE] [-profile DIR]
+//	scripts/bench -postgres [-millions N]  the same on PostgreSQL
 //	scripts/bench -from FILE,FILE,FILE     the table of earlier runs together
 //
 // Exit codes: 0 measured (a missed goal is in the table), 1 not measured.
@@ -25,6 +26,9 @@ import (
 type plan struct {
 	bin, out, from, profile, agree string
 	quick, million, markdown       bool
+	postgres                       bool
+	millions                       float64
+	settings                       string
 	rounds                         int
 	window, warm                   time.Duration
 	dir                            string
@@ -36,6 +40,9 @@ func main() {
 	flag.BoolVar(&p.quick, "quick", false, "one short round: enough to see that it works, not to compare")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often everything is measured; the table has the medians")
 	flag.BoolVar(&p.million, "million", false, "also seed a million sessions and start with them, which takes minutes")
+	flag.BoolVar(&p.postgres, "postgres", false, "measure on a PostgreSQL of its own instead of the embedded database")
+	flag.Float64Var(&p.millions, "millions", 0, "with -postgres: also compare so many million sessions with ten thousand, and measure their bytes")
+	flag.StringVar(&p.settings, "settings", "", "with -postgres: further settings of the database server, name=value, comma separated")
 	flag.StringVar(&p.out, "o", "", "write what was measured to this file")
 	flag.StringVar(&p.from, "from", "", "measure nothing: print the table of these files, comma separated")
 	flag.BoolVar(&p.markdown, "markdown", false, "print the table in Markdown")
@@ -70,7 +77,11 @@ func (p *plan) run() error {
 	if p.agree != "" {
 		return p.compare()
 	}
-	r, err := p.measure()
+	measure := p.measure
+	if p.postgres {
+		measure = p.measurePostgres
+	}
+	r, err := measure()
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -129,11 +130,20 @@ func (p *plan) sample(r *record, s *server, round int, flags []string) error {
 
 func (p *plan) measured(s *server, flags []string) (drive.Result, error) {
 	var got drive.Result
-	out, err := p.load(append(flags, "-name", s.name, "-pid", strconv.Itoa(s.pid()), "-json"))
+	out, err := p.load(append(flags, "-name", s.name, "-pid", pids(slices.Concat([]int{s.pid()}, s.also, s.apart)), "-apart", pids(s.apart), "-json"))
 	if err == nil {
 		err = json.Unmarshal(out, &got)
 	}
 	return got, err
+}
+
+// pids lists processes as load's flags have them.
+func pids(all []int) string {
+	text := make([]string, len(all))
+	for i, pid := range all {
+		text[i] = strconv.Itoa(pid)
+	}
+	return strings.Join(text, ",")
 }
 
 func (p *plan) load(flags []string) ([]byte, error) {

@@ -16,6 +16,12 @@ const (
 	house = "holdfast"
 	sign  = "floor (a)"
 	row   = "floor (b)"
+
+	// On PostgreSQL. The CPU of all of them includes the database's.
+	onPostgres = "holdfast, PostgreSQL"
+	twoNodes   = "two nodes of it"
+	web        = "floor (c)"
+	direct     = "floor (d)"
 )
 
 // record is everything that was measured, before any median.
@@ -117,9 +123,13 @@ func (r *record) median(server, scenario string, connections int, get func(drive
 
 // ratio is the median over the rounds of ours / theirs within a round.
 func (r *record) ratio(theirs string, connections int, get func(drive.Result) float64) (v float64, ok bool) {
+	return r.between(house, theirs, connections, get)
+}
+
+func (r *record) between(ours, theirs string, connections int, get func(drive.Result) float64) (v float64, ok bool) {
 	var all []float64
 	floor := r.of(theirs, drive.Refresh, connections)
-	for round, one := range r.of(house, drive.Refresh, connections) {
+	for round, one := range r.of(ours, drive.Refresh, connections) {
 		if below := get(floor[round]); below > 0 {
 			all = append(all, get(one)/below)
 		}

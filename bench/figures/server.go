@@ -27,6 +27,9 @@ type server struct {
 	name, base, metrics string
 	command             *exec.Cmd
 	log                 string
+	// also are processes that work for it beside its own, and apart those of its
+	// database, whose CPU is told by itself.
+	also, apart []int
 	// devices is the file its devices are kept in between two windows.
 	devices string
 }
@@ -100,13 +103,13 @@ func freePorts(n int) ([]string, error) {
 }
 
 // startFloor starts one of the floors.
-func (p *plan) startFloor(name, verb string) (*server, error) {
+func (p *plan) startFloor(name, verb string, more ...string) (*server, error) {
 	at, err := freePorts(2)
 	if err != nil {
 		return nil, err
 	}
-	s, err := launch(name, filepath.Join(p.dir, verb+".log"), p.program("floor"), verb, "-listen", at[0], "-profiles", at[1],
-		"-db", filepath.Join(p.dir, verb+".db"), "-rows", fmt.Sprint(devices))
+	s, err := launch(name, filepath.Join(p.dir, verb+".log"), p.program("floor"), append([]string{verb, "-listen", at[0], "-profiles", at[1],
+		"-db", filepath.Join(p.dir, verb+".db"), "-rows", fmt.Sprint(devices)}, more...)...)
 	if err != nil {
 		return nil, err
 	}

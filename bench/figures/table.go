@@ -33,10 +33,10 @@ func print(w io.Writer, r record, markdown bool) error {
 
 // cells are the medians, a line for each server, scenario and load.
 func (r *record) cells() [][]string {
-	lines := [][]string{{"server", "operation", "conns", "ops/s", "p50 ms", "p99 ms", "CPU ms/op", "client ms/op", "errors", "dead", "rotated"}}
+	lines := [][]string{{"server", "operation", "conns", "ops/s", "p50 ms", "p99 ms", "CPU ms/op", "of it database", "client ms/op", "errors", "dead", "rotated"}}
 	for _, scenario := range []string{drive.Refresh, drive.ClientCredentials, drive.Password, drive.Introspect} {
 		for _, c := range connections {
-			for _, server := range []string{house, sign, row} {
+			for _, server := range []string{house, sign, row, onPostgres, twoNodes, web, direct} {
 				line := r.cell(server, scenario, c)
 				if line != nil {
 					lines = append(lines, line)
@@ -52,7 +52,7 @@ func (r *record) cell(server, scenario string, c int) []string {
 	for _, get := range []func(drive.Result) float64{
 		func(d drive.Result) float64 { return d.PerSecond }, func(d drive.Result) float64 { return d.P50 },
 		func(d drive.Result) float64 { return d.P99 }, func(d drive.Result) float64 { return d.CPU },
-		func(d drive.Result) float64 { return d.OwnCPU },
+		func(d drive.Result) float64 { return d.Apart }, func(d drive.Result) float64 { return d.OwnCPU },
 	} {
 		v, ok := r.median(server, scenario, c, get)
 		if !ok {

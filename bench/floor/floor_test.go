@@ -26,7 +26,7 @@ func TestFloors(t *testing.T) {
 		t.Fatal(err)
 	}
 	const requests = 100
-	for name, w := range map[string]*writer{"sign": nil, "row": row} {
+	for name, w := range map[string]toucher{"sign": nil, "row": row} {
 		h, err := newHandler("http://floor", w)
 		if err != nil {
 			t.Fatal(err)

@@ -16,10 +16,15 @@ import (
 type handler struct {
 	issuer, header string
 	key            *ecdsa.PrivateKey
-	writer         *writer // nil for none
+	writer         toucher // nil for none
 }
 
-func newHandler(issuer string, w *writer) (*handler, error) {
+// toucher changes one row for a request and returns when that is durable.
+type toucher interface {
+	touch(token string, now time.Time) error
+}
+
+func newHandler(issuer string, w toucher) (*handler, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err

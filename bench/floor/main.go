@@ -5,8 +5,15 @@
 //	floor row  -listen ADDR -db FILE  the same, after one durable row update
 //	floor hash -d 3s                  argon2id on every core: hashes a second
 //
+// and for PostgreSQL, with the statements of a refresh as the house sends them:
+//
+//	floor statements -listen ADDR -database URL     as row, after one SELECT and
+//	                                                one UPDATE through a pool
+//	floor bare -database URL -c 16 -d 3s -pid PID   the SELECT and the UPDATE in 16
+//	                                                loops: no HTTP, no signature
+//
 // It answers the password and refresh_token grants at /oauth2/token and keeps
-// nothing but the counters of `row`: no client is checked, no token is known.
+// nothing but the counters of its rows: no client is checked, no token is known.
 package main
 
 import (
@@ -21,10 +28,12 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"holdfast.example/internal/store/postgres"
 )
 
 func main() {
-	err := errors.New("usage: floor sign|row|hash [flags]")
+	err := errors.New("usage: floor sign|row|statements|bare|hash [flags]")
 	if len(os.Args) > 1 {
 		err = run(os.Args[1], os.Args[2:])
 	}
@@ -38,8 +47,13 @@ func run(verb string, args []string) error {
 	fs := flag.NewFlagSet(verb, flag.ContinueOnError)
 	listen := fs.String("listen", "127.0.0.1:8430", "address to listen on")
 	file := fs.String("db", "", "database file of row")
-	rows := fs.Int("rows", 128, "rows that row updates")
-	length := fs.Duration("d", 3*time.Second, "how long hash counts")
+	rows := fs.Int("rows", 128, "rows that row, statements and bare update")
+	database := fs.String("database", "", "PostgreSQL database of statements and bare, empty at first")
+	conns := fs.Int("conns", postgres.DefaultConns, "connections of their pool")
+	loops := fs.Int("c", 16, "loops of bare at once")
+	warm := fs.Duration("warm", time.Second, "how long bare runs before it counts")
+	pid := fs.String("pid", "", "process of the database server, whose CPU bare counts too")
+	length := fs.Duration("d", 3*time.Second, "how long hash and bare count")
 	profiles := fs.String("profiles", "", "address for CPU profiles, empty for none")
 	cores := fs.Int("cores", runtime.NumCPU(), "how many hashes at once")
 	err := fs.Parse(args)
@@ -55,6 +69,15 @@ func run(verb string, args []string) error {
 			return err
 		}
 		return errors.Join(serve(*listen, *profiles, w), w.close())
+	case "statements", "bare":
+		s, err := openStatements(*database, *rows, *conns)
+		if err != nil {
+			return err
+		}
+		if verb == "bare" {
+			return errors.Join(bare(s, *loops, *warm, *length, *pid), s.close())
+		}
+		return errors.Join(serve(*listen, *profiles, s), s.close())
 	case "hash":
 		fmt.Printf("%.2f\n", hashes(*length, *cores))
 		return nil
@@ -62,7 +85,7 @@ func run(verb string, args []string) error {
 	return fmt.Errorf("there is no %q", verb)
 }
 
-func serve(listen, profiles string, w *writer) error {
+func serve(listen, profiles string, w toucher) error {
 	h, err := newHandler("http://"+listen, w)
 	if err != nil {
 		return err

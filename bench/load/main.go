@@ -26,13 +26,13 @@ type command struct {
 	from, save         string
 	bare, opaque, json bool
 	static             bool
-	processes          string
+	processes, apart   string
 }
 
 func (c *command) flags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Name, "name", "", "label printed with the result")
 	fs.StringVar(&c.Scenario, "scenario", drive.Refresh, strings.Join(drive.Scenarios, "|"))
-	fs.StringVar(&c.URL, "token-url", "", "token endpoint; for get, the address")
+	fs.StringVar(&c.URL, "token-url", "", "token endpoint, for refresh also several, comma separated; for get, the address")
 	fs.StringVar(&c.IntrospectURL, "introspect-url", "", "introspection endpoint")
 	fs.StringVar(&c.RevokeURL, "revoke-url", "", "revocation endpoint")
 	fs.StringVar(&c.ClientID, "client-id", "", "client id")
@@ -50,6 +50,7 @@ func (c *command) flags(fs *flag.FlagSet) {
 	fs.DurationVar(&c.Duration, "d", 8*time.Second, "measured time; 0 only signs in")
 	fs.DurationVar(&c.Warm, "warm", 2*time.Second, "warm-up, not counted")
 	fs.StringVar(&c.processes, "pid", "", "server process ids, comma separated; their descendants count too")
+	fs.StringVar(&c.apart, "apart", "", "those of -pid whose CPU is also told by itself, like a database's")
 	fs.IntVar(&c.signIn, "seed", 0, "devices to sign in first")
 	fs.IntVar(&c.atOnce, "seed-par", 8, "sign-ins under way at once meanwhile")
 	fs.StringVar(&c.from, "tokens", "", "go on with the devices of this file")
@@ -78,15 +79,13 @@ func main() {
 
 func (c *command) run() error {
 	c.MustRotate, c.JWT = !c.static, !c.opaque
-	for _, p := range strings.FieldsFunc(c.processes, func(r rune) bool { return r == ',' }) {
-		pid, err := strconv.Atoi(strings.TrimSpace(p))
-		if err != nil {
-			return fmt.Errorf("%q is no process id", p)
-		}
-		c.Processes = append(c.Processes, pid)
-	}
 	var devices []*drive.Device
-	var err error
+	var err, failed error
+	c.Processes, err = ids(c.processes)
+	c.Apart, failed = ids(c.apart)
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
 	switch {
 	case c.from != "" && c.signIn > 0:
 		return errors.New("-tokens and -seed both bring devices; choose one")
@@ -108,6 +107,18 @@ func (c *command) run() error {
 		return drive.SaveDevices(c.save, devices, c.bare)
 	}
 	return nil
+}
+
+// ids reads process ids that are separated by commas.
+func ids(text string) (all []int, err error) {
+	for _, p := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) {
+		pid, err := strconv.Atoi(strings.TrimSpace(p))
+		if err != nil {
+			return nil, fmt.Errorf("%q is no process id", p)
+		}
+		all = append(all, pid)
+	}
+	return all, nil
 }
 
 func (c *command) measure(devices []*drive.Device) error {

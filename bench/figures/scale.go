@@ -1,0 +1,3 @@
+package main
+
+func (c *cluster) scale(r *record) error { return nil }
