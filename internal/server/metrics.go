@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/limit"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/user"
 )
@@ -139,6 +140,13 @@ func (m *metrics) store(figures func() StoreFigures) {
 	}))
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_store_queue",
 		Help: "Operations that wait for the writer."}, func() float64 { return float64(figures().Queue) }))
+}
+
+// fallback counts the attempts that this node had to count alone.
+func (m *metrics) fallback(f *limit.Fallback) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "holdfast_limits_alone_total",
+		Help: "Attempts counted by this node alone, because what the nodes share did not answer."},
+		func() float64 { return float64(f.Alone()) }))
 }
 
 // passwords adds the figures of the line before the password hash.

@@ -25,6 +25,7 @@ import (
 	"holdfast.example/internal/idem"
 	"holdfast.example/internal/key"
 	"holdfast.example/internal/limit"
+	"holdfast.example/internal/once"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/token"
 	"holdfast.example/internal/user"
@@ -40,6 +41,10 @@ type Stores struct {
 	Feed     feed.Store
 	Audit    audit.Store
 	Calls    idem.Store
+	Once     once.Store
+	// Budgets, when set, are the attempt limits of all nodes together; without them
+	// this node counts by itself.
+	Budgets limit.Store
 	// Ready reports whether the store can be read, and Writable whether it can
 	// be written; both are cheap.
 	Ready    func(context.Context) error
@@ -96,6 +101,7 @@ type Server struct {
 	Clients  *client.Registry
 	Users    *user.Directory
 	Sessions *session.Keeper
+	Once     *once.Keeper
 	Issuer   *grant.Issuer
 
 	hasher *user.Hasher
@@ -139,6 +145,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	s.Users = &user.Directory{Store: p.Stores.Users, Hasher: s.hasher, Now: p.Now, EntryLife: feed.Life(longestAccess)}
 	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
 		EntryLife: feed.Life(longestAccess), Observe: s.observe}
+	s.Once = &once.Keeper{Store: p.Stores.Once, Seal: s.Keys, Now: p.Now}
 	minter := token.Minter{Keys: s.Keys, Issuer: c.Issuer}
 	checker, err := verify.New(verify.Config{Issuer: c.Issuer, AnyAudience: true, Keys: localKeys(s.Keys)})
 	if err != nil {
@@ -146,7 +153,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	}
 	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed, Audit: p.Stores.Audit,
 		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
-		Attempts: limit.NewAttempts(attempts(c)), Strangers: strangers(), Limits: c.Limits(), Now: p.Now}
+		Attempts: &limit.Attempts{Counters: s.counters(), Policy: attempts(c)}, Strangers: strangers(), Limits: c.Limits(), Now: p.Now}
 	s.metrics.passwords(s.hasher)
 	if p.Stores.Figures != nil {
 		s.metrics.store(p.Stores.Figures)
@@ -242,6 +249,18 @@ func (s *Server) operatorsDoor() *admin.Door {
 		}}
 }
 
+// counters is where failed sign-ins are counted: in what the nodes share, with the
+// memory of this node to fall back on, or in that memory alone.
+func (s *Server) counters() limit.Counters {
+	own := limit.NewMemory()
+	if s.stores.Budgets == nil {
+		return own
+	}
+	f := &limit.Fallback{Nodes: s.stores.Budgets, Own: own}
+	s.metrics.fallback(f)
+	return f
+}
+
 // attempts spreads each budget of the settings over their window.
 func attempts(c Config) limit.Policy {
 	p := limit.Defaults()
@@ -252,7 +271,9 @@ func attempts(c Config) limit.Policy {
 
 // The budget of failed client authentications of one address. It is generous
 // because it guards work that costs microseconds: it tells a broken deployment
-// and a scanner to slow down, and never bites anybody whose client is right.
+// and a scanner to slow down, and never bites anybody whose client is right. So it
+// is each node's own: asking the database about a request that costs less than the
+// question would help the scanner.
 const (
 	strangerBurst = 400
 	strangerEvery = 5 * time.Millisecond
@@ -344,6 +365,10 @@ const readyWithin = 2 * time.Second
 const (
 	tickEvery  = key.ReloadEvery
 	purgeBatch = 500
+	// proofBatch and budgetBatch are how many of the rows that live for seconds or
+	// minutes are deleted in a round: whoever floods the server makes one for each
+	// request.
+	proofBatch, budgetBatch = 5_000, 20_000
 )
 
 // Keep does the regular work until the context ends: key life, clients changed
@@ -376,5 +401,10 @@ func (s *Server) Tick(ctx context.Context) error {
 	_, purgeErr := s.stores.Sessions.Purge(ctx, remembered, remembered.Add(-s.config.LongestIdle(s.Clients)), purgeBatch)
 	_, auditErr := s.stores.Audit.Forget(ctx, now.Add(-s.config.AuditRetention), purgeBatch)
 	_, callsErr := s.stores.Calls.Forget(ctx, now.Add(-idem.Life), purgeBatch)
-	return errors.Join(s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr, auditErr, callsErr)
+	onceErr := s.Once.Tick(ctx, now, proofBatch)
+	var budgetErr error
+	if s.stores.Budgets != nil {
+		_, budgetErr = s.stores.Budgets.Forget(ctx, budgetBatch)
+	}
+	return errors.Join(s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr, auditErr, callsErr, onceErr, budgetErr)
 }
