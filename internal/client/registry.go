@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -11,17 +12,21 @@ import (
 	"holdfast.example/internal/secret"
 )
 
-// reloadLimit is how long one look at the store may take. A caller that comes
-// while another one looks waits at most that long for its turn.
-const reloadLimit = 5 * time.Second
+// How long one look at the store may take: for the house-keeper, and for a request
+// that waits for it. A caller that comes while another one looks waits at most that
+// long for its turn.
+const (
+	reloadLimit = 5 * time.Second
+	freshLimit  = 2 * time.Second
+)
 
 // Registry holds every client in memory, so that no request asks the store who
 // a client is. Readers see one consistent set and never wait.
 //
-// The set is as old as the last Reload. Somebody calls it every few seconds, and
-// whoever learns from a session's row that its client was stopped calls it at
-// once: the row is the truth, the registry only remembers it. Nobody calls it for
-// an unknown client_id, or a stranger could make the store work.
+// The set is as old as the last Reload. Somebody calls it every few seconds. A
+// session's row tells a refresh at once that its client was stopped; whoever
+// decides about a client without such a row calls Fresh first. Nobody asks the
+// store for an unknown client_id, or a stranger could make it work.
 type Registry struct {
 	Store Store
 	// Server is what registrations are held to by Apply and Problems; with the
@@ -36,7 +41,11 @@ type Registry struct {
 	// loading lets one goroutine at a time replace the set, so that an older one
 	// never covers a newer.
 	loading sync.Mutex
-	set     atomic.Pointer[set]
+	// begun counts the looks at the store, and failed is how the last one ended,
+	// which loading guards.
+	begun  atomic.Uint64
+	failed error
+	set    atomic.Pointer[set]
 }
 
 // set is one consistent state of all clients. It never changes.
@@ -58,10 +67,37 @@ func OpenRegistry(ctx context.Context, store Store) (*Registry, error) {
 // Reload looks at the store and takes over what changed. The error is the
 // store's; the set stays what it was.
 func (r *Registry) Reload(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, reloadLimit)
-	defer cancel()
 	r.loading.Lock()
 	defer r.loading.Unlock()
+	return r.renew(ctx, reloadLimit)
+}
+
+// Fresh is Reload for everybody who is about to decide about a client: when it
+// returns nil the set holds what the store held at some moment after the call.
+// Callers that come together share one look, so it costs the store the same for
+// one as for a thousand.
+func (r *Registry) Fresh(ctx context.Context) error {
+	seen := r.begun.Load()
+	r.loading.Lock()
+	defer r.loading.Unlock()
+	// One that began after the call may have ended meanwhile.
+	if r.begun.Load() != seen && !errors.Is(r.failed, context.Canceled) {
+		return r.failed
+	}
+	// Others may wait for this look, so the one who makes it cannot call it off.
+	return r.renew(context.WithoutCancel(ctx), freshLimit)
+}
+
+// renew takes over what changed. loading is held.
+func (r *Registry) renew(ctx context.Context, limit time.Duration) error {
+	r.begun.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	r.failed = r.takeOver(ctx)
+	return r.failed
+}
+
+func (r *Registry) takeOver(ctx context.Context) error {
 	// The revision is read first: a change between the two reads makes the set
 	// newer than its number, and the next Reload looks again.
 	revision, err := r.Store.Revision(ctx)

@@ -60,6 +60,12 @@ func (is *Issuer) standing(ctx context.Context, a token.Access) (Bearer, error) 
 	dead := func(r fault.Reason) error {
 		return &fault.Error{Kind: fault.InvalidToken, Reason: r, Words: r.Sentence()}
 	}
+	if a.SID == "" { // there is no session whose row tells what became of the client
+		err := is.Clients.Fresh(ctx)
+		if err != nil {
+			return Bearer{}, fault.Down(err)
+		}
+	}
 	c, found := is.Clients.Get(a.Client)
 	if !found || c.Disabled {
 		return Bearer{}, dead(fault.ClientStopped)

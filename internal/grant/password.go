@@ -22,6 +22,10 @@ func (is *Issuer) password(ctx context.Context, c client.Client, r Request) (ear
 	if r.Username == "" || r.Password.Empty() {
 		return earned{}, fault.New(fault.InvalidRequest, "username and password are needed")
 	}
+	c, err := is.current(ctx, r.Client)
+	if err != nil {
+		return earned{}, err
+	}
 	scope, err := scopeOf(r.Scope, c.Scopes)
 	if err != nil {
 		return earned{}, err
