@@ -34,6 +34,10 @@ func openHouse(ctx context.Context, c server.Config, t terminal, now func() time
 	if err != nil {
 		return nil, err
 	}
+	err = db.useRedis(ctx, c, now)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	log := logger(c, t.err)
 	for _, w := range db.Warnings() {
 		log.Warn(w)

@@ -61,6 +61,15 @@ type Config struct {
 	// the one that serves.
 	AutoMigrate bool `toml:"auto_migrate"`
 
+	// Redis is the address of a Redis that counts attempts for all nodes,
+	// redis://[[user]:password@]host:port[/database], rediss:// for TLS or
+	// unix:///path; empty lets the database count them. It holds nothing that may
+	// not be lost, and while it does not answer each node counts by itself. Whoever
+	// can write in it can make limits whole, or use up somebody's, so give it a
+	// password. It may hold one, so it is never printed, may not be a flag, nor
+	// stand in a file that others can read.
+	Redis secret.Text `toml:"redis"`
+
 	// RootSecretFile names the file with the root secret, the one key an operator
 	// must keep: all other keys are random and stored wrapped under it. Without
 	// it the database is worth nothing, and with both in one hand everything is

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,5 +103,29 @@ func listeners(c *configCheck) {
 	}
 	if strings.TrimSpace(c.Data) == "" {
 		c.refuse("data", "", "the server needs a directory for its files", `write data = "/var/lib/holdfast"`)
+	}
+}
+
+// redisAddress looks at the form of the address; the room that connects reads it
+// in full. No message shows it.
+func redisAddress(c *configCheck) {
+	if c.Redis.Empty() {
+		return
+	}
+	const form = "write redis://:password@host:6379, rediss:// for TLS, or unix:///path/to/socket"
+	u, err := url.Parse(c.Redis.Reveal())
+	if err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) {
+		c.refuse("redis", "", "this is no address of a Redis", form)
+		return
+	}
+	if u.Scheme == "unix" || onMachine(u.Hostname()) {
+		return
+	}
+	_, set := u.User.Password()
+	switch {
+	case !set:
+		c.refuse("redis", "", "whoever reaches a Redis without a password can make attempt limits whole, or use up somebody's", form).Warning = true
+	case u.Scheme == "redis":
+		c.refuse("redis", "", "the password of Redis crosses the network in the clear", "use rediss://, or a network that nobody else is on").Warning = true
 	}
 }

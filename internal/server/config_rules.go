@@ -40,7 +40,7 @@ func configRules() []configRule {
 		{"HF108", "key_rotation leaves time for jwks_max_age and for the longest access token.", rotationLeavesTime},
 		{"HF113", "Warning: behind a proxy, trusted_proxies names it.", proxiesNamed},
 		{"HF114", "In production the root secret is given, by exactly one of file and environment, and nobody but its owner can read the file.", rootGiven},
-		{"HF115", "A settings file with the database's password must not be readable by others.", privatePassword},
+		{"HF115", "A settings file with a password of the database or of Redis must not be readable by others.", privatePassword},
 		{"HF117", "A setting with a closed list holds one of its words.", closedWords},
 		{"HF118", "A setting stays within its range.", ranges},
 		{"HF119", "Dev mode listens on this machine, unless issuer says under which address it is reached.", devStaysHome},
@@ -49,6 +49,7 @@ func configRules() []configRule {
 		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
 		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
 		{"HF125", "Warning: durability = \"relaxed\" reaches only clients with an overlap, and overlap is 0.", relaxedReachesSomebody},
+		{"HF126", "redis is an address of redis://, rediss:// or unix://. Warning when nothing protects it: no password, or a password in the clear over a network.", redisAddress},
 	}
 }
 
@@ -276,18 +277,22 @@ func relaxedReachesSomebody(c *configCheck) {
 	}
 }
 
-// privatePassword looks at the rights of the file the database's password stands in.
+// privatePassword looks at the rights of the file a password stands in.
 func privatePassword(c *configCheck) {
-	at := c.Source("database")
-	if at.Line == 0 || !hasPassword(c.Database.Reveal()) {
-		return
-	}
-	info, err := os.Stat(at.File)
-	if err != nil {
-		return // it was read a moment ago
-	}
-	if p := settings.SecretMode(at.File, info); p != nil {
-		c.refuse("database", "", "this file holds the password of the database, and "+p.Reason, p.Mend)
+	for _, one := range []struct{ key, value, of string }{
+		{"database", c.Database.Reveal(), "the database"}, {"redis", c.Redis.Reveal(), "Redis"},
+	} {
+		at := c.Source(one.key)
+		if at.Line == 0 || !hasPassword(one.value) {
+			continue
+		}
+		info, err := os.Stat(at.File)
+		if err != nil {
+			continue // it was read a moment ago
+		}
+		if p := settings.SecretMode(at.File, info); p != nil {
+			c.refuse(one.key, "", "this file holds the password of "+one.of+", and "+p.Reason, p.Mend)
+		}
 	}
 }
 

@@ -230,6 +230,46 @@ func TestASettingsFileWithAPasswordIsPrivate(t *testing.T) {
 	}
 }
 
+// TestRedisAddress: what protects Redis is looked at, and its password is shown
+// nowhere.
+func TestRedisAddress(t *testing.T) {
+	for _, tt := range []struct{ redis, want string }{
+		{"redis://127.0.0.1:6379", ""},
+		{"unix:///run/redis.sock", ""},
+		{"rediss://:swordfish@cache.example:6380/1", ""},
+		{"redis://cache.example", "redis: whoever reaches a Redis without a password can make attempt limits whole"},
+		{"redis://:swordfish@cache.example", "redis: the password of Redis crosses the network in the clear"},
+		{"http://:swordfish@cache.example", "redis: this is no address of a Redis"},
+		{"redis://:sword%zzfish@cache.example", "redis: this is no address of a Redis"},
+		{"cache.example:6379", "redis: this is no address of a Redis"},
+	} {
+		path := file(t, "issuer = \"http://127.0.0.1:1\"\nredis = \""+tt.redis+"\"")
+		c, warnings, err := server.Load(server.LoadOptions{File: path})
+		got := warnings.Error()
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, tt.want) || tt.want == "" && strings.Contains(got, "redis") || strings.Contains(got, "fish") {
+			t.Errorf("%s: %s", tt.redis, got)
+		}
+		for _, s := range c.Effective() {
+			if s.Key == "redis" && err == nil && s.Value != "[redacted]" {
+				t.Errorf("%s is shown as %q", tt.redis, s.Value)
+			}
+		}
+	}
+	path := file(t, "issuer = \"http://127.0.0.1:1\"\nredis = \"unix://u:swordfish@/run/redis.sock\"")
+	_ = os.Chmod(path, 0o644)
+	_, _, err := server.Load(server.LoadOptions{File: path})
+	if err == nil || !strings.Contains(err.Error(), "h.toml:2: redis: this file holds the password of Redis, and every user of this machine may read") || strings.Contains(err.Error(), "swordfish") {
+		t.Errorf("%v", err)
+	}
+	_, _, err = server.Load(server.LoadOptions{File: file(t, "issuer = \"http://127.0.0.1:1\""), Flags: map[string]string{"redis": "redis://:swordfish@127.0.0.1"}})
+	if err == nil || !strings.Contains(err.Error(), "--redis: a secret on the command line") || strings.Contains(err.Error(), "swordfish") {
+		t.Errorf("a password as a flag: %v", err)
+	}
+}
+
 func TestDevStaysOnThisMachine(t *testing.T) {
 	_, _, err := server.Load(server.LoadOptions{Dev: true, Flags: map[string]string{"listen": "0.0.0.0:8420"}})
 	if err == nil || !strings.Contains(err.Error(), "--listen: listen = \"0.0.0.0:8420\": dev mode has well-known passwords") || len(err.(settings.Problems)) != 1 {
@@ -289,7 +329,7 @@ func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
 func TestEveryConfigRuleIsTested(t *testing.T) {
-	if n := len(server.ConfigRules()); n != 17 {
+	if n := len(server.ConfigRules()); n != 18 {
 		t.Errorf("%d rules; add the new one to the tables of this file", n)
 	}
 }
