@@ -47,6 +47,10 @@ const (
 	KeyRetired      Name = "key_retired"
 	KeyDropped      Name = "key_dropped"
 	RootChanged     Name = "root_secret_changed"
+	UpstreamCreated Name = "upstream_created"
+	UpstreamUpdated Name = "upstream_updated"
+	Linked          Name = "upstream_linked"
+	Unlinked        Name = "upstream_unlinked"
 )
 
 // sentences say each event to the person whose account it is about.
@@ -64,13 +68,16 @@ var sentences = map[Name]string{
 	UserUpdated:     "The account was changed",
 	UserDisabled:    "The account was disabled",
 	UserEnabled:     "The account was enabled",
+	Linked:          "A sign-in with another provider was linked to the account",
+	Unlinked:        "A sign-in with another provider was taken off the account",
 }
 
 // Names lists every event.
 func Names() []Name {
 	return []Name{SignedIn, SignInRefused, SessionEnded, SessionRenamed, SignedOutAll, TokenRevoked, PasswordChanged,
 		PasswordRefused, PasswordRehash, UserCreated, UserUpdated, UserDisabled, UserEnabled, ClientCreated, ClientUpdated, ClientDisabled, ClientEnabled,
-		ClientDeleted, SecretRotated, KeyMade, KeyRotated, KeyRetired, KeyDropped, RootChanged}
+		ClientDeleted, SecretRotated, KeyMade, KeyRotated, KeyRetired, KeyDropped, RootChanged,
+		UpstreamCreated, UpstreamUpdated, Linked, Unlinked}
 }
 
 // Sentence says the event to its user, "" when it is none of his business.

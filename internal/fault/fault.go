@@ -41,6 +41,8 @@ const (
 	Busy                             // a queue is full; nothing was begun; RetryAfter is set
 	Unavailable                      // the store cannot answer; safe to repeat; RetryAfter is set
 	LateAnswer                       // an answer overtaken by a newer one; repeat (design.md section 3, row 7)
+	InvalidSubject                   // the token shown to a token exchange does not hold or its owner may not sign in (RFC 8693 2.2.2)
+	InvalidTarget                    // resource or audience unknown or not for this client (RFC 8693 2.2.2)
 	kindCount
 )
 
@@ -49,6 +51,7 @@ var kindNames = [kindCount]string{
 	"unsupported_grant", "invalid_scope", "invalid_token", "insufficient_scope", "no_token",
 	"unsupported_token_type", "forbidden", "not_found", "conflict", "method_not_allowed",
 	"unsupported_media_type", "too_large", "too_many", "busy", "unavailable", "late",
+	"invalid_subject", "invalid_target",
 }
 
 // String is the kind's name in logs and metrics.

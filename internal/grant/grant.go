@@ -25,9 +25,11 @@ import (
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/limit"
+	"holdfast.example/internal/once"
 	"holdfast.example/internal/secret"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/token"
+	"holdfast.example/internal/upstream"
 	"holdfast.example/internal/user"
 )
 
@@ -45,6 +47,9 @@ type Request struct {
 	Password secret.Text
 
 	RefreshToken secret.Text
+
+	// Subject is what a token exchange shows.
+	Subject Subject
 
 	Device Device
 	// From is the address the request came from, for attempt limits.
@@ -67,6 +72,21 @@ type Device struct {
 	InstallID, AttemptID, Name, Model, System, App string
 }
 
+// TokenExchange is the grant_type of RFC 8693.
+const TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+// registered lists the grants whose name in a registration is not their
+// grant_type.
+var registered = map[string]string{TokenExchange: client.GrantTokenExchange}
+
+// Registered is the name that a registration has for a grant_type.
+func Registered(grantType string) string {
+	if name, ok := registered[grantType]; ok {
+		return name
+	}
+	return grantType
+}
+
 // Issued is what a grant earned.
 type Issued struct {
 	AccessToken  secret.Text
@@ -76,6 +96,9 @@ type Issued struct {
 	Scope        string
 	// SID is the outside name of the session, "" for a client's own token.
 	SID string
+	// TokenType is the issued_token_type of a token exchange (RFC 8693 section
+	// 2.2.1), "" for every other grant.
+	TokenType string
 	// Answer says what a refresh did, for metrics and the dialogs.
 	Answer session.Answer
 }
@@ -93,8 +116,14 @@ type Issuer struct {
 	// Strangers bounds, for each address, how often a client authentication may
 	// fail before the answer is "wait".
 	Strangers *limit.Requests
-	Limits    client.Defaults
-	Now       func() time.Time
+	// Upstreams vouch for users of other providers; nil when the house has none.
+	Upstreams *upstream.Registry
+	// Exchanges bounds failed token exchanges, for each address and each upstream.
+	Exchanges *limit.Attempts
+	// Once remembers which upstream tokens were used.
+	Once   *once.Keeper
+	Limits client.Defaults
+	Now    func() time.Time
 }
 
 // way is one grant: from a request of an authenticated, allowed client to what
@@ -106,6 +135,7 @@ var ways = map[string]way{
 	"password":           (*Issuer).password,
 	"refresh_token":      (*Issuer).refresh,
 	"client_credentials": (*Issuer).clientCredentials,
+	TokenExchange:        (*Issuer).exchange,
 }
 
 // Types lists the grant types that work here, for discovery.
@@ -126,6 +156,9 @@ type earned struct {
 	// signedIn is set at a sign-in, for the ID token.
 	signedIn *user.User
 	now      time.Time
+	// target, when set, is the one audience that was asked for, and tokenType what
+	// a token exchange calls its answer.
+	target, tokenType string
 }
 
 // Grant answers one token request. Errors are *fault.Error.
@@ -142,8 +175,8 @@ func (is *Issuer) Grant(ctx context.Context, r Request) (Issued, error) {
 	switch {
 	case !known || !is.anybodyMay(r.Type):
 		return Issued{}, fault.New(fault.UnsupportedGrant, "this server does not offer this grant_type")
-	case !c.Allows(r.Type):
-		return Issued{}, fault.Newf(fault.UnauthorizedClient, "this client is not registered for the grant %s", r.Type)
+	case !c.Allows(Registered(r.Type)):
+		return Issued{}, fault.Newf(fault.UnauthorizedClient, "this client is not registered for the grant %s", Registered(r.Type))
 	}
 	e, err := grant(is, ctx, c, r)
 	if err != nil {
@@ -155,7 +188,7 @@ func (is *Issuer) Grant(ctx context.Context, r Request) (Issued, error) {
 // anybodyMay reports whether any client is registered for a grant. A grant that
 // nobody may use is not offered at all (standards.md A21).
 func (is *Issuer) anybodyMay(grant string) bool {
-	return slices.Contains(is.Clients.Grants(), grant)
+	return slices.Contains(is.Clients.Grants(), Registered(grant))
 }
 
 // Authenticate checks a client's credential. Unknown client, disabled client,

@@ -25,7 +25,10 @@ func (is *Issuer) issue(c client.Client, e earned) (Issued, error) {
 	life := is.lifetimes(c)
 	a := token.Access{ID: id.NewToken(), Subject: string(c.ID), Client: c.ID, Scope: e.scope,
 		Audience: is.audience(c, e.scope), IssuedAt: e.now, Expires: e.now.Add(life.Access)}
-	out := Issued{Scope: e.scope}
+	if e.target != "" {
+		a.Audience = []string{e.target}
+	}
+	out := Issued{Scope: e.scope, TokenType: e.tokenType}
 	if e.turn != nil {
 		s := e.turn.Session
 		a.Subject, a.SID, a.Epoch, a.Grant = s.User.String(), is.Sessions.Names.SID(s.ID), s.Epoch, s.Grant

@@ -205,8 +205,11 @@ type SignIn struct {
 	Scope  string
 	Grant  string
 	AMR    string
-	Key    string
-	Device Device
+	// AuthTime is when the user proved himself, where that was elsewhere and before;
+	// zero is now.
+	AuthTime time.Time
+	Key      string
+	Device   Device
 	// Attempt is the app's attempt_id, "" for none.
 	Attempt string
 	Policy  Policy
@@ -272,6 +275,9 @@ func (in SignIn) session(now time.Time, attempt [8]byte) Session {
 		Scope: in.Scope, Grant: in.Grant, AuthTime: now, AMR: in.AMR, Key: in.Key, Device: in.Device,
 		CreatedAt: now, UsedAt: now, Chain: Chain{Newest: 1, First: 1, IssuedAt: now},
 		Version: 1, Attempt: attempt,
+	}
+	if !in.AuthTime.IsZero() && in.AuthTime.Before(now) {
+		s.AuthTime = in.AuthTime
 	}
 	rand.Read(s.Secret[:])
 	return s

@@ -166,6 +166,7 @@ var statuses = map[fault.Kind]int{
 	fault.InsufficientScope: 403, fault.NoToken: 401, fault.UnsupportedTokenType: 400, fault.Forbidden: 403,
 	fault.NotFound: 404, fault.Conflict: 409, fault.MethodNotAllowed: 405, fault.UnsupportedMediaType: 415,
 	fault.TooLarge: 413, fault.TooMany: 429, fault.Busy: 503, fault.Unavailable: 503, fault.LateAnswer: 503,
+	fault.InvalidSubject: 400, fault.InvalidTarget: 400,
 }
 
 // challenges is what WWW-Authenticate adds to the scheme (RFC 6750 section 3):

@@ -219,6 +219,7 @@ var statuses = map[fault.Kind]int{
 	fault.InsufficientScope: 403, fault.NoToken: 401, fault.UnsupportedTokenType: 400, fault.Forbidden: 403,
 	fault.NotFound: 404, fault.Conflict: 409, fault.MethodNotAllowed: 405, fault.UnsupportedMediaType: 415,
 	fault.TooLarge: 413, fault.TooMany: 429, fault.Busy: 503, fault.Unavailable: 503, fault.LateAnswer: 503,
+	fault.InvalidSubject: 400, fault.InvalidTarget: 400,
 }
 
 // Problem is what every refusal of this door looks like: RFC 9457, and where a

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -48,10 +49,8 @@ func (d *Door) discovery(w http.ResponseWriter, r *http.Request) {
 	offered := d.Issuer.Clients.Grants()
 	var grants []string
 	for _, g := range grant.Types() {
-		for _, o := range offered {
-			if g == o {
-				grants = append(grants, g)
-			}
+		if slices.Contains(offered, grant.Registered(g)) {
+			grants = append(grants, g)
 		}
 	}
 	body, err := json.Marshal(metadata{

@@ -18,6 +18,7 @@ type tokenBody struct {
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope"`
 	IDToken      string `json:"id_token,omitempty"`
+	IssuedType   string `json:"issued_token_type,omitempty"` // RFC 8693 section 2.2.1
 }
 
 // token is the token endpoint: parse once, grant, render.
@@ -43,6 +44,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, tokenBody{
 		AccessToken: issued.AccessToken.Reveal(), TokenType: "Bearer", ExpiresIn: int64(issued.ExpiresIn / time.Second),
 		RefreshToken: issued.RefreshToken.Reveal(), Scope: issued.Scope, IDToken: issued.IDToken.Reveal(),
+		IssuedType: issued.TokenType,
 	})
 }
 
@@ -55,5 +57,8 @@ func (d *Door) request(r *http.Request, f form.Values, cred grant.Credential) gr
 		Device: grant.Device{InstallID: f.Get("install_id"), AttemptID: f.Get("attempt_id"), Name: f.Get("device_name"),
 			Model: f.Get("device_model"), System: f.Get("device_os"), App: f.Get("app_version")},
 		From: cred.From,
+		Subject: grant.Subject{Token: f.Secret("subject_token"), Type: f.Get("subject_token_type"), Upstream: f.Get("subject_issuer"),
+			Nonce: f.Get("nonce"), Requested: f.Get("requested_token_type"), Resource: f.Get("resource"), Audience: f.Get("audience"),
+			Actor: f.Has("actor_token") || f.Has("actor_token_type")},
 	}
 }

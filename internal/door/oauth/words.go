@@ -40,6 +40,8 @@ var words = map[fault.Kind]says{
 	fault.Busy:                 {http.StatusServiceUnavailable, "temporarily_unavailable"},
 	fault.Unavailable:          {http.StatusServiceUnavailable, "temporarily_unavailable"},
 	fault.LateAnswer:           {http.StatusServiceUnavailable, "temporarily_unavailable"},
+	fault.InvalidSubject:       {http.StatusBadRequest, "invalid_request"}, // RFC 8693 section 2.2.2 asks for this code
+	fault.InvalidTarget:        {http.StatusBadRequest, "invalid_target"},
 }
 
 // ReasonHeader carries the reason of a refusal or an end to the app
