@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"testing"
+	"time"
 )
 
 // The WAL begins anew when it has grown enough, although the writer does not ask
@@ -26,7 +27,45 @@ func TestLogIsMovedIntoTheFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	const page = 4096 + 24
-	if most := int64(4 * askAfter * page); info.Size() > most {
+	if most := int64((aloneFactor + 2) * askAfter * page); info.Size() > most {
 		t.Errorf("after %d operations of one page the WAL has %d bytes, more than %d", operations, info.Size(), most)
 	}
+}
+
+// Most of the WAL is moved beside the writer; the writer moves the rest, and the
+// operation after that begins the WAL anew.
+func TestLogIsMovedBesideTheWriter(t *testing.T) {
+	db := openTest(t, Options{})
+	db.writer.checkpointAt = askAfter
+	one := func() {
+		t.Helper()
+		err := db.writer.write(context.Background(), func(c *conn) error {
+			_, err := c.run("UPDATE client_revision SET revision = revision + 1")
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := db.writer.dial.open(writing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for range askAfter {
+		one() // after the last of them the writer asks how long the WAL is
+	}
+	// So few that the writer would not do it alone.
+	for range askAfter {
+		time.Sleep(10 * time.Millisecond) // lets the mover run
+		one()
+		pages, err := c.walPages()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pages < askAfter {
+			return // begun anew
+		}
+	}
+	t.Error("the WAL was not begun anew")
 }

@@ -32,6 +32,7 @@ type writer struct {
 	checkpointAt int64
 	// unasked counts operations since the length of the WAL was last asked for.
 	unasked int64
+	mover   mover
 	// hook, set by tests before the first write, is asked at each point of a
 	// batch and may make it fail there.
 	hook func(point) error
@@ -50,7 +51,7 @@ const (
 
 func newWriter(d dialer, now func() time.Time) *writer {
 	w := &writer{
-		dial: d, now: now, queueWait: QueueWait, commitWait: CommitWait, checkpointAt: checkpointPages,
+		dial: d, mover: mover{dial: d}, now: now, queueWait: QueueWait, commitWait: CommitWait, checkpointAt: checkpointPages,
 		queue: make(chan *op, QueueDepth), closing: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go w.run()
@@ -61,12 +62,13 @@ func newWriter(d dialer, now func() time.Time) *writer {
 func (w *writer) close() error {
 	w.once.Do(func() { close(w.closing) })
 	<-w.stopped
+	err := w.mover.close()
 	if w.conn == nil {
-		return nil
+		return err
 	}
 	c := w.conn
 	w.conn = nil
-	return c.close()
+	return errors.Join(err, c.close())
 }
 
 func (w *writer) run() {
@@ -127,10 +129,7 @@ func (w *writer) process(batch []*op) {
 		w.answer(live, answers, err)
 	}
 	w.unasked += int64(len(live))
-	if w.unasked >= min(askAfter, w.checkpointAt) {
-		w.unasked = 0
-		w.checkpoint()
-	}
+	w.checkpoint()
 }
 
 // answer tells every caller his own answer, or the batch's failure.
@@ -262,25 +261,4 @@ func (w *writer) drop() {
 		_ = w.conn.close() // the failure that brought us here is reported
 		w.conn = nil
 	}
-}
-
-// checkpoint moves the WAL into the database file when it has grown enough. It
-// runs after the answers, so that no caller waits for it alone. A failure costs
-// nothing but space: the WAL stays valid and grows until the next attempt.
-func (w *writer) checkpoint() {
-	if w.conn == nil {
-		return
-	}
-	pages, err := w.walPages("PRAGMA wal_checkpoint(NOOP)")
-	if err == nil && pages >= w.checkpointAt {
-		_, err = w.walPages("PRAGMA wal_checkpoint(PASSIVE)")
-	}
-	if err != nil {
-		w.stats.checkpointFailed()
-	}
-}
-
-func (w *writer) walPages(pragma string) (pages int64, err error) {
-	_, err = w.conn.one(pragma, nil, func(r row) error { pages = r.int(1); return nil })
-	return pages, err
 }
