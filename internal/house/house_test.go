@@ -42,6 +42,7 @@ var rooms = map[string]room{
 	"internal/limit":           {[]string{"fault"}, "counting attempts must not depend on what is attempted"},
 	"internal/limit/limittest": {[]string{"limit"}, "one exercise for everything that keeps budgets"},
 	"internal/once":            {[]string{"fault"}, "what is spent once must not depend on what it proves"},
+	"internal/journal":         {[]string{"audit", "client", "fault", "feed", "id", "key", "session", "user"}, "a journal follows the record and lets the changes of rooms wait for it"},
 	"internal/archive":         {[]string{"fault", "feed", "id", "key", "secret"}, "a backup knows tables and keys, and no database"},
 	"internal/key":             {[]string{"audit", "feed", "fault", "id", "secret"}, "keys do not know what they sign or seal"},
 	"internal/feed":            {[]string{"audit", "fault", "id"}, "the record does not know what ends, only that it ended"},
@@ -66,12 +67,12 @@ var rooms = map[string]room{
 		"idem", "once", "upstream", "upstream/fake", "grant", "manifest", "door/oauth", "door/account", "door/admin", "verify"},
 		"the server wires rooms over store interfaces; only cmd knows which store"},
 	"internal/server/refgen":   {[]string{"settings", "client", "manifest", "server"}, "a generator reads the tables of rules and writes one page"},
-	"internal/store/sqlite":    {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "once", "archive"}, "a store keeps what the rooms describe and decides nothing"},
-	"internal/store/postgres":  {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "archive", "limit", "once"}, "a store keeps what the rooms describe and decides nothing"},
+	"internal/store/sqlite":    {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "once", "upstream", "archive"}, "a store keeps what the rooms describe and decides nothing"},
+	"internal/store/postgres":  {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "archive", "limit", "once", "upstream"}, "a store keeps what the rooms describe and decides nothing"},
 	"internal/store/redis":     {[]string{"secret", "limit"}, "what is lost without loss, and nothing else"},
 	"internal/testsvc":         {nil, "only tests import it; it knows services, not rooms"},
-	"internal/store/storetest": {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "once", "token"}, "one exercise for every database"},
-	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "store/postgres", "store/redis", "key", "user", "archive"}, "flags, exit codes, and the choice of a store"},
+	"internal/store/storetest": {[]string{"audit", "fault", "id", "secret", "session", "user", "client", "key", "feed", "idem", "once", "upstream", "token"}, "one exercise for every database"},
+	"cmd/holdfast":             {[]string{"fault", "id", "secret", "settings", "manifest", "server", "store/sqlite", "store/postgres", "store/redis", "key", "user", "archive", "journal"}, "flags, exit codes, and the choice of a store"},
 }
 
 // clock lists the rooms that may read the clock: the shells. Everybody else

@@ -25,7 +25,7 @@ func aDoor() *Door {
 // section 3.1 and RFC 7009 section 2.2.1, which are all a client can know.
 var codes = []string{"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
 	"invalid_scope", "invalid_token", "insufficient_scope", "unsupported_token_type", "access_denied", "server_error",
-	"temporarily_unavailable"}
+	"temporarily_unavailable", "invalid_target"} // the last one is RFC 8693 section 2.2.2
 
 // TestEveryKindHasWords: a kind of fault without words here would be answered
 // with status 0.

@@ -134,7 +134,8 @@ var (
 	removeUser = `WITH moved AS (UPDATE account SET gone = true, disabled = true, epoch = epoch + 1, version = 0, created_at = 0, updated_at = 0, number = 0,
  email_verified = false, staff = false, superuser = false, username = '', email = '', name = '', given_name = '', family_name = '', password_hash = ''
  WHERE id = $1 AND NOT gone RETURNING id, epoch, coalesce($2::bigint, ` + clock + `) AS at),
-freed AS (DELETE FROM login l USING moved m WHERE l.account = m.id), ` + epochFor(3) + ", " + accountFor("moved", 3+epochParams) + " SELECT 1 FROM moved"
+freed AS (DELETE FROM login l USING moved m WHERE l.account = m.id),
+unlinked AS (DELETE FROM upstream_link k USING moved m WHERE k.account = m.id), ` + epochFor(3) + ", " + accountFor("moved", 3+epochParams) + " SELECT 1 FROM moved"
 )
 
 // more lists count further parameters from $n on.

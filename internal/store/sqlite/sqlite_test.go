@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 
 func bundle(db *DB) storetest.Bundle {
 	return storetest.Bundle{
-		Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(),
+		Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(), Upstreams: db.Upstreams(),
 		RemoveUser: func(ctx context.Context, u id.User) error { return db.Users().Remove(ctx, u, time.Hour) },
 		Address:    db.path,
 	}

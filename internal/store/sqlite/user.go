@@ -167,6 +167,9 @@ func (us Users) Remove(ctx context.Context, u id.User, entryLife time.Duration) 
 		if _, err := c.run("DELETE FROM login WHERE user = ?", ref); err != nil {
 			return err
 		}
+		if _, err := c.run("DELETE FROM upstream_link WHERE user = ?", ref); err != nil {
+			return err
+		}
 		return us.db.epochMoved(c, ref, epoch, session.Everywhere{User: u, Reason: fault.Deleted, EntryLife: entryLife})
 	})
 }

@@ -22,6 +22,7 @@ import (
 	"holdfast.example/internal/key"
 	"holdfast.example/internal/once"
 	"holdfast.example/internal/session"
+	"holdfast.example/internal/upstream"
 	"holdfast.example/internal/user"
 )
 
@@ -35,6 +36,8 @@ type Bundle struct {
 	Audit    audit.Store
 	Calls    idem.Store
 	Once     once.Store
+	// Upstreams keeps providers and links.
+	Upstreams upstream.Store
 	// RemoveUser erases an account, as an operator would.
 	RemoveUser func(context.Context, id.User) error
 	// Address is what a second process opens to reach the same database, "" if
@@ -61,6 +64,7 @@ func Exercise(t *testing.T, open func(*testing.T) Bundle) {
 		{"Keys", exerciseKeys},
 		{"Calls", exerciseCalls},
 		{"Once", exerciseOnce},
+		{"Upstreams", exerciseUpstreams},
 		{"Audit", exerciseAudit},
 		{"Race", exerciseRace},
 	}
