@@ -1,6 +1,7 @@
 package testsvc
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -32,7 +33,7 @@ func (p *Postgres) Replica(t testing.TB, synchronous bool) *Postgres {
 			t.Error(err)
 		}
 	})
-	p.await(t, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+replicaName+"'")
+	p.Await(t, "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND application_name = '"+replicaName+"'")
 	if synchronous {
 		if err := p.run("ALTER SYSTEM SET synchronous_standby_names = '" + replicaName + "'"); err != nil {
 			t.Fatal(err)
@@ -40,7 +41,7 @@ func (p *Postgres) Replica(t testing.TB, synchronous bool) *Postgres {
 		if err := p.run("SELECT pg_reload_conf()"); err != nil {
 			t.Fatal(err)
 		}
-		p.await(t, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
+		p.Await(t, "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'")
 	}
 	return r
 }
@@ -67,8 +68,7 @@ func (p *Postgres) replica() (*Postgres, error) {
 	// It runs with the settings of its primary, but for where it listens and whom it
 	// would wait for when it is promoted.
 	args := []string{"-c", watch, "watch", dir, filepath.Join(bin, "postgres"), "-D", filepath.Join(dir, "data"), "-k", dir,
-		"-c", "listen_addresses=", "-c", "synchronous_standby_names=", "-c", "fsync=off", "-c", "max_connections=200",
-		"-c", "primary_conninfo=" + from}
+		"-c", "listen_addresses=", "-c", "synchronous_standby_names=", "-c", "fsync=off", "-c", "max_connections=200"}
 	for _, s := range p.Settings {
 		args = append(args, "-c", s)
 	}
@@ -93,7 +93,7 @@ func (p *Postgres) Promote(t testing.TB) {
 	if err := p.run("SELECT pg_promote(true, 30)"); err != nil {
 		t.Fatal(err)
 	}
-	p.await(t, "SELECT count(*) WHERE NOT pg_is_in_recovery()")
+	p.Await(t, "SELECT count(*) WHERE NOT pg_is_in_recovery()")
 }
 
 // Run executes one statement in the server's own database.
@@ -104,8 +104,8 @@ func (p *Postgres) Run(t testing.TB, text string) {
 	}
 }
 
-// await repeats a query until its number is not 0.
-func (p *Postgres) await(t testing.TB, text string) {
+// Await repeats a query in the server's own database until its number is not 0.
+func (p *Postgres) Await(t testing.TB, text string) {
 	t.Helper()
 	last := ""
 	for waited := time.Duration(0); waited < startWait; waited += startPause {
@@ -117,6 +117,33 @@ func (p *Postgres) await(t testing.TB, text string) {
 		time.Sleep(startPause)
 	}
 	t.Fatalf("waited in vain for: %s (%s)", text, last)
+}
+
+// Home is the URL of the database that a server of our own comes with, for a test
+// that has the server to itself: nothing needs to be dropped when the server is gone.
+func (p *Postgres) Home(t testing.TB) string {
+	t.Helper()
+	p.Need(t)
+	if p.server == nil {
+		t.Skip("SKIPPED: this test needs a PostgreSQL to itself")
+	}
+	return p.base.String()
+}
+
+// Number is the number a query in the server's own database gives.
+func (p *Postgres) Number(t testing.TB, text string) (n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	if err := p.run("SELECT 1"); err != nil { // connects
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.conn.QueryRow(ctx, text).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // Either is the URL of a database by both servers, the way a server of Holdfast is

@@ -114,16 +114,24 @@ func Open(ctx context.Context, url secret.Text, o Options) (*DB, error) {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	tune(pool, found.pooler)
-	p, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), pool)
+	db, err := serve(ctx, pool, o)
 	if err != nil {
-		return nil, fmt.Errorf("postgres: %w", err)
+		return nil, err
 	}
-	db := &DB{pool: p, now: o.Now, warnings: found.warnings, pooled: found.pooler, relaxed: o.Relaxed, stats: counters{watch: o.Watch},
-		breaker: newBreaker(probeWith(pool.ConnConfig))}
+	db.warnings, db.pooled = found.warnings, found.pooler
 	if err := db.Ping(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("postgres: %w", err), db.Close())
 	}
 	return db, nil
+}
+
+// serve makes the store of a server that has been looked at.
+func serve(ctx context.Context, pool *pgxpool.Config, o Options) (*DB, error) {
+	p, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), pool)
+	if err != nil {
+		return nil, fmt.Errorf("postgres: %w", err)
+	}
+	return &DB{pool: p, now: o.Now, relaxed: o.Relaxed, stats: counters{watch: o.Watch}, breaker: newBreaker(probeWith(pool.ConnConfig))}, nil
 }
 
 // Warnings are sentences for the operator about how the server was found.
