@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.example/internal/journal"
 	"holdfast.example/internal/server"
 	"holdfast.example/internal/store/postgres"
 	"holdfast.example/internal/store/sqlite"
@@ -26,6 +27,9 @@ type database interface {
 type opened struct {
 	database
 	stores server.Stores
+	// record is the record of revocations, and journal what follows it, if anything.
+	record  journal.Record
+	journal *journal.Journal
 	// schema is the number of the last migration, problems what a check found.
 	schema func(context.Context) (number int, problems []string, err error)
 }
@@ -56,13 +60,35 @@ func openDatabase(ctx context.Context, c server.Config, now func() time.Time) (*
 	return fromPostgres(db), nil
 }
 
+// keepJournal lets changes that end something return only when a journal has them,
+// too.
+func (o *opened) keepJournal(ctx context.Context, path string, now func() time.Time) error {
+	j, err := journal.Open(ctx, path, o.record, now)
+	if err != nil {
+		return err
+	}
+	s := &o.stores
+	s.Sessions, s.Users, s.Clients, s.Keys, s.Feed = j.Sessions(s.Sessions), j.Users(s.Users), j.Clients(s.Clients), j.Keys(s.Keys), j.Feed(s.Feed)
+	o.journal = j
+	return nil
+}
+
+// Close closes the journal, if there is one, and the database.
+func (o *opened) Close() error {
+	var err error
+	if o.journal != nil {
+		err = o.journal.Close()
+	}
+	return errors.Join(err, o.database.Close())
+}
+
 func isPostgres(c server.Config) bool {
 	url := c.Database.Reveal()
 	return strings.HasPrefix(url, "postgres://") || strings.HasPrefix(url, "postgresql://")
 }
 
 func fromSQLite(db *sqlite.DB) *opened {
-	o := &opened{database: db, schema: func(ctx context.Context) (int, []string, error) {
+	o := &opened{database: db, record: db.Feed(), schema: func(ctx context.Context) (int, []string, error) {
 		r, err := db.Check(ctx)
 		return r.Schema, r.Problems, err
 	}}
@@ -75,7 +101,7 @@ func fromSQLite(db *sqlite.DB) *opened {
 }
 
 func fromPostgres(db *postgres.DB) *opened {
-	o := &opened{database: db, schema: func(ctx context.Context) (int, []string, error) {
+	o := &opened{database: db, record: db.Feed(), schema: func(ctx context.Context) (int, []string, error) {
 		r, err := db.Check(ctx)
 		return r.Schema, r.Problems, err
 	}}
@@ -102,7 +128,10 @@ func where(c server.Config) string {
 	if path, ok := c.SQLite(); ok {
 		return path
 	}
-	url := c.Database.Reveal()
+	return wherePostgres(c.Database.Reveal())
+}
+
+func wherePostgres(url string) string {
 	if _, host, ok := strings.Cut(url, "@"); ok {
 		url = host
 	} else {

@@ -42,6 +42,12 @@ func openHouse(ctx context.Context, c server.Config, t terminal, now func() time
 	for _, w := range db.Warnings() {
 		log.Warn(w)
 	}
+	if c.Journal != "" {
+		err := db.keepJournal(ctx, c.Journal, now)
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return nil, errors.Join(err, db.Close())

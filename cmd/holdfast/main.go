@@ -33,6 +33,9 @@ type commands struct {
 	Check   checkCmd   `cmd:"" help:"Hold the configuration against its rules, and the database against itself."`
 	Why     whyCmd     `cmd:"" help:"Say why a token works or does not."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database to this version's schema."`
+	Backup  backupCmd  `cmd:"" help:"Write the whole database to a file, while the server runs."`
+	Restore restoreCmd `cmd:"" help:"Fill an empty database from a backup; what ended since stays ended."`
+	Move    moveCmd    `cmd:"" help:"Move everything to another database; nobody is signed out."`
 	Version versionCmd `cmd:"" help:"Say which version this is."`
 }
 

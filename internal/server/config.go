@@ -70,6 +70,14 @@ type Config struct {
 	// stand in a file that others can read.
 	Redis secret.Text `toml:"redis"`
 
+	// Journal is the path of the revocation journal: a file that remembers what
+	// ended, synced before the end is acknowledged, so that a restored backup
+	// revives nothing. Put it on another disk than the database, and give every node
+	// its own. When it cannot be written, sign-outs take effect and are answered with
+	// 503, because a restore might not know them. Empty means none: then a restore
+	// must be told what to do about what ended after the backup.
+	Journal string `toml:"journal"`
+
 	// RootSecretFile names the file with the root secret, the one key an operator
 	// must keep: all other keys are random and stored wrapped under it. Without
 	// it the database is worth nothing, and with both in one hand everything is

@@ -117,6 +117,12 @@ type Server struct {
 	served       atomic.Uint64
 }
 
+// KeyOptions are the settings as far as they are about keys.
+func KeyOptions(c Config) key.Options {
+	return key.Options{Algs: c.SigningAlgs, LongestAccess: client.AccessCap, JWKSMaxAge: c.JWKSMaxAge, RotateEvery: c.KeyRotation,
+		EntryLife: feed.Life(longestAccess)}
+}
+
 // New makes the house. It opens the keys, and refuses with one sentence when a
 // key is missing, swapped or under another root secret.
 func New(ctx context.Context, c Config, p Parts) (*Server, error) {
@@ -126,9 +132,9 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 		return nil, fmt.Errorf("the database cannot be read: %w", err)
 	}
 	expected := len(held) > 0 // where sessions are, keys were: their absence is a loss
-	s.Keys, err = key.Open(ctx, p.Stores.Keys, p.Root, key.Options{Algs: c.SigningAlgs, Now: p.Now,
-		LongestAccess: client.AccessCap, JWKSMaxAge: c.JWKSMaxAge, RotateEvery: c.KeyRotation, Log: p.Log,
-		KeysExpected: expected, EntryLife: feed.Life(longestAccess)})
+	keys := KeyOptions(c)
+	keys.Now, keys.Log, keys.KeysExpected = p.Now, p.Log, expected
+	s.Keys, err = key.Open(ctx, p.Stores.Keys, p.Root, keys)
 	if err != nil {
 		return nil, err
 	}

@@ -122,6 +122,15 @@ func (f Feed) Record(ctx context.Context, e feed.Entry, events []audit.Event) er
 	})
 }
 
+// Head is the last position of the record that was given out, also when its entry
+// was forgotten.
+func (f Feed) Head(ctx context.Context) (head int64, err error) {
+	err = f.db.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, "SELECT head FROM record_head").Scan(&head)
+	})
+	return head, err
+}
+
 // TokenRevoked implements feed.Store.
 func (f Feed) TokenRevoked(ctx context.Context, jti string) (revoked bool, err error) {
 	err = f.db.read(ctx, func(ctx context.Context, c *pgx.Conn) error {

@@ -40,6 +40,16 @@ func (f Feed) Record(ctx context.Context, e feed.Entry, events []audit.Event) er
 	return f.db.writer.write(ctx, func(c *conn) error { return account(c, []feed.Entry{e}, events) })
 }
 
+// Head is the last position of the record that was given out, also when its entry
+// was forgotten.
+func (f Feed) Head(ctx context.Context) (head int64, err error) {
+	err = f.db.readers.read(ctx, func(c *conn) error {
+		head, err = c.number(recordHead)
+		return err
+	})
+	return head, err
+}
+
 // TokenRevoked implements feed.Store.
 func (f Feed) TokenRevoked(ctx context.Context, jti string) (revoked bool, err error) {
 	err = f.db.readers.read(ctx, func(c *conn) error {

@@ -1,0 +1,174 @@
+package journal
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"holdfast.example/internal/fault"
+	"holdfast.example/internal/feed"
+)
+
+// A journal is lines of JSON, each followed by a tab and its CRC-32C in hex, so
+// that people can read it and nobody mistakes half a line for a whole one. The
+// first line says when the journal began.
+
+// headline is the first line.
+type headline struct {
+	Journal int   `json:"holdfast_journal"`
+	Began   int64 `json:"began"`
+	After   int64 `json:"after"`
+}
+
+// written is an entry as a line has it.
+type written struct {
+	Position int64        `json:"position"`
+	Kind     feed.Kind    `json:"kind"`
+	Key      string       `json:"key"`
+	Epoch    uint32       `json:"epoch,omitempty"`
+	Except   string       `json:"except,omitempty"`
+	Reason   fault.Reason `json:"reason"`
+	At       int64        `json:"at"`
+	Until    int64        `json:"until"`
+}
+
+// format is the version of the lines.
+const format = 1
+
+// maxLine is the longest line, in bytes.
+const maxLine = 4096
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func sealLine(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // numbers and strings always encode
+	}
+	return fmt.Appendf(b, "\t%08x\n", crc32.Checksum(b, castagnoli))
+}
+
+func headLine(c Contents) []byte {
+	return sealLine(headline{format, c.Began.UnixMilli(), c.After})
+}
+
+func entryLine(e feed.Entry) []byte {
+	return sealLine(written{e.Position, e.Kind, e.Key, e.Epoch, e.ExceptSID, e.Reason, e.At.UnixMilli(), e.Until.UnixMilli()})
+}
+
+// Contents are what journals say.
+type Contents struct {
+	// Began is since when nothing is missing.
+	Began time.Time
+	// After is the position that the journal goes on from.
+	After   int64
+	Entries []feed.Entry
+	last    int64
+}
+
+// Read reads a journal, or several that follow each other after the first was
+// moved away, in any order. Lines that are not whole are refused, except the last
+// of a file.
+func Read(paths ...string) (Contents, error) {
+	var all []Contents
+	for _, path := range paths {
+		f, err := os.Open(path)
+		if err != nil {
+			return Contents{}, err
+		}
+		c, end, err := read(f, path, true)
+		if err == nil && end == 0 {
+			err = fmt.Errorf("%s is not a revocation journal", path)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return Contents{}, err
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return Contents{}, errors.New("no journal was named")
+	}
+	slices.SortFunc(all, func(a, b Contents) int { return a.Began.Compare(b.Began) })
+	whole := all[0]
+	for _, c := range all[1:] {
+		if c.After > whole.last && c.After > whole.After { // something between them is missing
+			whole.Began = c.Began
+		}
+		whole.Entries = append(whole.Entries, c.Entries...)
+		whole.last = max(whole.last, c.last)
+	}
+	return whole, nil
+}
+
+// read reads one file, keeps its entries if asked to, and tells where its last whole line ends: 0 when there is
+// not even the first.
+func read(f io.Reader, path string, keep bool) (c Contents, end int64, err error) {
+	in := bufio.NewReaderSize(f, maxLine)
+	for n := 1; ; n++ {
+		line, err := in.ReadSlice('\n')
+		if errors.Is(err, io.EOF) { // the last line is not whole
+			return c, end, nil
+		}
+		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+			return c, 0, err
+		}
+		ok := err == nil && c.take(n, line, keep)
+		if !ok {
+			if _, err := in.Peek(1); errors.Is(err, io.EOF) && n > 1 {
+				return c, end, nil // it was being written over when its writer died
+			}
+			return c, 0, fmt.Errorf("%s is damaged in line %d, or is not a revocation journal; move it away and keep it, a new one begins by itself", path, n)
+		}
+		end += int64(len(line))
+	}
+}
+
+// take reads one line.
+func (c *Contents) take(n int, line []byte, keep bool) bool {
+	body, code, found := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte("\t"))
+	if !found || string(code) != fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli)) {
+		return false
+	}
+	if n == 1 {
+		var h headline
+		if json.Unmarshal(body, &h) != nil || h.Journal != format {
+			return false
+		}
+		c.Began, c.After = time.UnixMilli(h.Began).UTC(), h.After
+		return true
+	}
+	var w written
+	if json.Unmarshal(body, &w) != nil || w.Kind == "" {
+		return false
+	}
+	c.last = max(c.last, w.Position)
+	if !keep {
+		return true
+	}
+	c.Entries = append(c.Entries, feed.Entry{Position: w.Position, Kind: w.Kind, Key: w.Key, Epoch: w.Epoch, ExceptSID: w.Except, Reason: w.Reason,
+		At: time.UnixMilli(w.At).UTC(), Until: time.UnixMilli(w.Until).UTC()})
+	return true
+}
+
+// Since gives the entries that a backup whose record ended at a position does not
+// have. It refuses a journal that began after the backup was made.
+func (c Contents) Since(position int64, made time.Time) ([]feed.Entry, error) {
+	if c.Began.After(made) {
+		return nil, fmt.Errorf("the journal knows what ended since %s, and the backup was made at %s: what ended in between is missing; name the older journal, too, or say --floor",
+			c.Began.Format(time.RFC3339), made.Format(time.RFC3339))
+	}
+	var later []feed.Entry
+	for _, e := range c.Entries {
+		if e.Position > position {
+			later = append(later, e)
+		}
+	}
+	return later, nil
+}
