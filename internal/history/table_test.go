@@ -42,6 +42,8 @@ type question struct {
 	// clock is every time that the store's clock showed during the operation.
 	clock []int64
 	node  int
+	// races: a sign-out everywhere was under way at the same time.
+	races bool
 }
 
 // reply is what the client was told.
@@ -191,16 +193,28 @@ func (c chain) after(q question, r reply) (all []chain) {
 	if over.ended == "" {
 		over.ended = map[string]string{signOut: "signed_out", everywhere: "everywhere"}[q.kind]
 	}
+	all = []chain{over}
+	if q.kind == signOut && q.races && c.ended == "everywhere" {
+		all = append(all, c.endedBy("signed_out"))
+	}
 	switch r.kind {
 	case done:
-		return []chain{over}
+		return all
 	case refused: // the access token was not good enough to ask
 		if c.answers(q, reply{kind: inactive}) {
 			return []chain{c}
 		}
 		return nil
 	}
-	return []chain{c, over}
+	return append(all, c)
+}
+
+// endedBy is an end that was decided before a sign-out everywhere and written after
+// it. The account's row and the session's are two, and the session's reason is the
+// one that is told from then on; nothing lives again.
+func (c chain) endedBy(reason string) chain {
+	c.ended = reason
+	return c
 }
 
 func (c chain) afterRefresh(q question, r reply) (all []chain) {
@@ -221,6 +235,9 @@ func (c chain) afterRefresh(q question, r reply) (all []chain) {
 			// The store could be read and not written: the same token again, and
 			// nothing has happened (design.md section 3, order inside one refresh).
 			add(c)
+		}
+		if q.races && c.ended == "everywhere" && (r.kind == unknown || r == reply{kind: refused, reason: "reuse"}) && c.endedBy("").says(q, now).next.ended == "reuse" {
+			add(c.endedBy("reuse"))
 		}
 	}
 	return all
@@ -252,7 +269,10 @@ func table() porcupine.Model {
 			return next
 		},
 		Equal: func(a, b any) bool { return a.(chain) == b.(chain) },
-		Hash:  func(a any) uint64 { c := a.(chain); return uint64(c.newest)<<20 ^ uint64(c.used)<<3 ^ uint64(len(c.ended)) },
+		Hash: func(a any) uint64 {
+			c := a.(chain)
+			return uint64(c.newest)<<20 ^ uint64(c.used)<<3 ^ uint64(len(c.ended))
+		},
 		DescribeOperation: func(in, out any) string {
 			q, r := in.(question), out.(reply)
 			return fmt.Sprintf("node %d %s %d (issued %d) clock %v: %s %d at %d %s", q.node, q.kind, q.generation, q.issued, q.clock, r.kind, r.generation, r.at, r.reason)
