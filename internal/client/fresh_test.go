@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"holdfast.example/internal/client"
 )
@@ -77,5 +78,34 @@ func TestFresh(t *testing.T) {
 	there.down.Store(true)
 	if err := b.Fresh(t.Context()); err == nil {
 		t.Error("a look that failed is told as one that succeeded")
+	}
+}
+
+// TestAgain: what another node registered is found by who fails, and those who fail
+// all the time make the store work no more than the gap allows.
+func TestAgain(t *testing.T) {
+	s := newTable()
+	a, b := open(t, s), open(t, s)
+	now := opened
+	b.Now = func() time.Time { return now }
+	apply(t, a, phone())
+	if !b.Again(t.Context()) {
+		t.Fatal("the first failure makes no look")
+	}
+	if _, ok := b.Get("phone"); !ok {
+		t.Error("a look did not find what the other node registered")
+	}
+	for range 100 {
+		if b.Again(t.Context()) {
+			t.Fatal("failures at one moment make several looks")
+		}
+	}
+	now = now.Add(time.Second)
+	if !b.Again(t.Context()) {
+		t.Error("a later failure makes no look")
+	}
+	now = now.Add(-time.Hour)
+	if !b.Again(t.Context()) {
+		t.Error("a clock that went back stops all looks")
 	}
 }

@@ -18,6 +18,8 @@ import (
 const (
 	reloadLimit = 5 * time.Second
 	freshLimit  = 2 * time.Second
+	// againGap keeps the looks apart that failed authentications make.
+	againGap = 100 * time.Millisecond
 )
 
 // Registry holds every client in memory, so that no request asks the store who
@@ -25,8 +27,9 @@ const (
 //
 // The set is as old as the last Reload. Somebody calls it every few seconds. A
 // session's row tells a refresh at once that its client was stopped; whoever
-// decides about a client without such a row calls Fresh first. Nobody asks the
-// store for an unknown client_id, or a stranger could make it work.
+// decides about a client without such a row calls Fresh first. For a client_id or a
+// secret that is not known there is Again, which asks the store so seldom that no
+// stranger can make it work.
 type Registry struct {
 	Store Store
 	// Server is what registrations are held to by Apply and Problems; with the
@@ -45,7 +48,9 @@ type Registry struct {
 	// which loading guards.
 	begun  atomic.Uint64
 	failed error
-	set    atomic.Pointer[set]
+	// again is when Again last looked, in milliseconds since 1970.
+	again atomic.Int64
+	set   atomic.Pointer[set]
 }
 
 // set is one consistent state of all clients. It never changes.
@@ -86,6 +91,20 @@ func (r *Registry) Fresh(ctx context.Context) error {
 	}
 	// Others may wait for this look, so the one who makes it cannot call it off.
 	return r.renew(context.WithoutCancel(ctx), freshLimit)
+}
+
+// Again is Fresh for somebody whose authentication failed: another node may have
+// registered his client, let it go on, or changed its secret a moment ago. Anybody
+// can fail, so a look is made at most once in againGap; false means that none was.
+func (r *Registry) Again(ctx context.Context) bool {
+	if r.Now == nil {
+		return false
+	}
+	now, last := r.Now().UnixMilli(), r.again.Load()
+	if age := now - last; last != 0 && age >= 0 && age < againGap.Milliseconds() || !r.again.CompareAndSwap(last, now) {
+		return false
+	}
+	return r.Fresh(ctx) == nil
 }
 
 // renew takes over what changed. loading is held.

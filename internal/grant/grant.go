@@ -200,6 +200,9 @@ func (is *Issuer) anybodyMay(grant string) bool {
 // flood behind a carrier's address keeps no phone from its refresh.
 func (is *Issuer) Authenticate(ctx context.Context, cred Credential) (client.Client, error) {
 	c, err := is.authenticate(cred)
+	if err != nil && cred.ID != "" && is.Clients.Again(ctx) {
+		c, err = is.authenticate(cred)
+	}
 	if err != nil {
 		wait := is.Strangers.Allow(ctx, is.Now(), limit.AddressKey(cred.From))
 		if fault.Is(wait, fault.TooMany) {
