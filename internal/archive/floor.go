@@ -131,6 +131,10 @@ func (f *Floor) row(ctx context.Context, t *Table, row Row, put func(*Table, Row
 		if f.gone[id.User(row[1].([]byte))] {
 			return nil
 		}
+	case tableLink:
+		if f.gone[id.User(row[2].([]byte))] {
+			return nil
+		}
 	case tableClient:
 		row = f.client(slices.Clone(row))
 	case tableRevision:

@@ -104,6 +104,8 @@ var tables = []*Table{
 	{"record_head", ints("head")},
 	{"audit", slices.Concat(ints("position", "at"), texts("name", "actor", "actor_id", "via", "address"), null(ids("user")),
 		texts("client", "sid", "object", "reason", "details"))},
+	{"upstream", slices.Concat(texts("id"), ints("version"), texts("doc"), null(bytesOf("sealed")))},
+	{"upstream_link", slices.Concat(texts("upstream", "subject"), ids("user"), ints("linked_at"))},
 	{"single_use", slices.Concat(bytesOf("key"), ints("until"), null(ints("taken_at")), null(bytesOf("sealed")))},
 }
 

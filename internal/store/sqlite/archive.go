@@ -114,11 +114,12 @@ const (
 // tableReads are the statements that read tables otherwise than column by column.
 // Where a row here refers to an account by number, an archive has its id.
 var tableReads = map[string]string{
-	"login":       "SELECT l.canonical, u.id FROM login l JOIN user u ON u.ref = l.user",
-	"user_epoch":  "SELECT u.id, e.epoch, e.reason, e.at FROM user_epoch e JOIN user u ON u.ref = e.user",
-	"client":      "SELECT id, version, stopped, CASE WHEN version = 0 THEN '' ELSE doc END FROM client" + carriedClients + " ORDER BY id",
-	"record_head": recordHead,
-	"audit":       "SELECT position, at, name, actor, actor_id, actor_client, address, user, client, sid, object, reason, details FROM audit ORDER BY position",
+	"login":         "SELECT l.canonical, u.id FROM login l JOIN user u ON u.ref = l.user",
+	"user_epoch":    "SELECT u.id, e.epoch, e.reason, e.at FROM user_epoch e JOIN user u ON u.ref = e.user",
+	"upstream_link": "SELECT l.upstream, l.subject, u.id, l.linked_at FROM upstream_link l JOIN user u ON u.ref = l.user",
+	"client":        "SELECT id, version, stopped, CASE WHEN version = 0 THEN '' ELSE doc END FROM client" + carriedClients + " ORDER BY id",
+	"record_head":   recordHead,
+	"audit":         "SELECT position, at, name, actor, actor_id, actor_client, address, user, client, sid, object, reason, details FROM audit ORDER BY position",
 }
 
 // Each implements archive.Source.
@@ -284,12 +285,13 @@ func (f *Filling) remove() error {
 // tableWrites are the statements that write tables otherwise than column by
 // column.
 var tableWrites = map[string]string{
-	"login":       "INSERT INTO login (canonical, user) VALUES (?1, (SELECT ref FROM user WHERE id = ?2))",
-	"user_epoch":  "INSERT INTO user_epoch (user, epoch, reason, at) VALUES ((SELECT ref FROM user WHERE id = ?1), ?2, ?3, ?4)",
-	"client":      "INSERT INTO client (id, version, stopped, doc) VALUES (?1, ?2, ?3, CASE WHEN ?2 = 0 THEN '" + tombstone + "' ELSE ?4 END)",
-	"key_roll":    "INSERT INTO key_roll (one, version, roll) VALUES (1, ?, ?)",
-	"record_head": "INSERT INTO sqlite_sequence (name, seq) VALUES ('revocation', ?)",
-	"audit":       "INSERT INTO audit (position, at, name, actor, actor_id, actor_client, address, user, client, sid, object, reason, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	"login":         "INSERT INTO login (canonical, user) VALUES (?1, (SELECT ref FROM user WHERE id = ?2))",
+	"user_epoch":    "INSERT INTO user_epoch (user, epoch, reason, at) VALUES ((SELECT ref FROM user WHERE id = ?1), ?2, ?3, ?4)",
+	"upstream_link": "INSERT INTO upstream_link (upstream, subject, user, linked_at) VALUES (?1, ?2, (SELECT ref FROM user WHERE id = ?3), ?4)",
+	"client":        "INSERT INTO client (id, version, stopped, doc) VALUES (?1, ?2, ?3, CASE WHEN ?2 = 0 THEN '" + tombstone + "' ELSE ?4 END)",
+	"key_roll":      "INSERT INTO key_roll (one, version, roll) VALUES (1, ?, ?)",
+	"record_head":   "INSERT INTO sqlite_sequence (name, seq) VALUES ('revocation', ?)",
+	"audit":         "INSERT INTO audit (position, at, name, actor, actor_id, actor_client, address, user, client, sid, object, reason, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 
 	"client_revision": "INSERT INTO client_revision (one, revision) VALUES (1, ?)",
 }
