@@ -190,28 +190,6 @@ func TestALostAnswer(t *testing.T) {
 	}
 }
 
-// TestASilentServer (FAULT-05): a server that does not answer costs its callers
-// no more than the named limits, and its return is noticed at once.
-func TestASilentServer(t *testing.T) {
-	if testing.Short() {
-		t.Skip("waits for the limits of calls")
-	}
-	address := newDatabase(t)
-	p := newProxy(t, address)
-	db := openAt(t, p.address, Options{})
-	_, s := signIn(t, db)
-	p.hold.Lock()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*CallWait) // a call that never ends fails here, not the test run
-	defer cancel()
-	if _, err := db.Sessions().Load(ctx, s.ID); err == nil || ctx.Err() != nil {
-		t.Errorf("Load says %v", err)
-	}
-	p.hold.Unlock()
-	if _, err := db.Sessions().Load(t.Context(), s.ID); err != nil {
-		t.Errorf("after the server is back: %v", err)
-	}
-}
-
 // TestACallerWhoLeavesCostsNoConnection: people on bad networks leave all the
 // time, and each connection they took with them would have to be made again.
 func TestACallerWhoLeavesCostsNoConnection(t *testing.T) {
