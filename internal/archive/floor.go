@@ -93,7 +93,7 @@ var (
 	tableUser, tableLogin   = TableOf("user"), TableOf("login")
 	tableEpoch, tableClient = TableOf("user_epoch"), TableOf("client")
 	tableSession, tableHead = TableOf("session"), TableOf("record_head")
-	tableRecord             = TableOf("revocation")
+	tableRecord, tableLink  = TableOf("revocation"), TableOf("upstream_link")
 	tableRevision           = TableOf("client_revision")
 
 	userID, userEpoch, userVersion       = tableUser.Index("id"), tableUser.Index("epoch"), tableUser.Index("version")
