@@ -111,7 +111,7 @@ func leakyBuckets(t *testing.T, s Subject) {
 		r := limit.Rate{Burst: rapid.IntRange(1, 5).Draw(t, "burst"), Every: s.Unit * time.Duration(rapid.IntRange(1, 100).Draw(t, "every"))}
 		keys := []limit.Key{fresh(), fresh(), fresh()}
 		model := make([]bucket, len(keys))
-		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+		for range rapid.IntRange(1, 25).Draw(t, "steps") {
 			b.set(b.time().Add(s.Unit * time.Duration(rapid.IntRange(0, 60).Draw(t, "pause"))))
 			now, which := b.time(), rapid.IntRange(0, len(keys)-1).Draw(t, "key")
 			if model[which].at.IsZero() {

@@ -23,9 +23,10 @@ func nodesAt(t *testing.T, count int, o Options) (all []*DB) {
 
 // TestBudgets: what several nodes count together are the budgets of one.
 func TestBudgets(t *testing.T) {
+	address := newDatabase(t) + "&pool_min_conns=0"
 	limittest.Exercise(t, limittest.Subject{Unit: time.Microsecond, Open: func(t *testing.T, nodes int, now func() time.Time) (all []limit.Counters) {
-		for _, db := range nodesAt(t, nodes, Options{Now: now}) {
-			all = append(all, db.Budgets())
+		for range nodes {
+			all = append(all, openAt(t, address, Options{Now: now}).Budgets())
 		}
 		return all
 	}})
