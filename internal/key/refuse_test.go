@@ -2,6 +2,7 @@ package key
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -158,7 +159,7 @@ func unchanged(t *testing.T, m *memStore, before Rows) {
 func TestREST03EmptiedTable(t *testing.T) {
 	m := new(memStore)
 	opt := options("ES256")
-	opt.KeysExpected = true
+	opt.KeysExpected = func(context.Context) (bool, error) { return true, nil }
 	_, err := Open(t.Context(), m, NewRoot(), opt)
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "they are gone") || m.replaced != 0 {
 		t.Errorf("Open with KeysExpected: %v", err)

@@ -55,9 +55,11 @@ type Options struct {
 	// OtherRoots also open the stored keys: the old or the new root while an
 	// install moves from one to the other. They never wrap anything.
 	OtherRoots []Root
-	// KeysExpected is set when the database already holds sessions: that no key
-	// was ever made is then a loss and not a beginning, and is refused.
-	KeysExpected bool
+	// KeysExpected is asked when no key was ever made: whether the database holds
+	// sessions already, because then that is a loss and not a beginning, and is
+	// refused. Nil expects none. It is not asked at any other start, so it may
+	// look at every row.
+	KeysExpected func(context.Context) (bool, error)
 	// EntryLife is how long followers of revocations must remember that a key was
 	// dropped (feed.Life).
 	EntryLife time.Duration
@@ -173,7 +175,21 @@ func (r *Ring) load(ctx context.Context) (*snapshot, error) {
 	if prev != nil && rows.Version == prev.version && bytes.Equal(rows.Roll, prev.sealed) {
 		return prev, nil
 	}
+	if prev == nil && rows.Version == 0 && r.opt.KeysExpected != nil {
+		expected, err := r.opt.KeysExpected(ctx)
+		if err != nil {
+			return nil, fault.Down(err)
+		}
+		if expected {
+			return nil, gone()
+		}
+	}
 	return r.open(rows, prev)
+}
+
+// gone refuses a database that has lost every key.
+func gone() error {
+	return refuse("they are gone, although this database holds sessions that were made with them; restore the stored keys from a backup")
 }
 
 // stamp brings a time to what stores keep: whole milliseconds, UTC.

@@ -32,8 +32,8 @@ func (r *Ring) open(rows Rows, prev *snapshot) (*snapshot, error) {
 		switch {
 		case len(rows.Keys) > 0 || len(rows.Roll) > 0:
 			return nil, refuse("the database says that no key was ever made and holds %d all the same; restore the stored keys from a backup", len(rows.Keys))
-		case prev != nil || r.opt.KeysExpected:
-			return nil, refuse("they are gone, although this database holds sessions that were made with them; restore the stored keys from a backup")
+		case prev != nil:
+			return nil, gone()
 		case len(r.roots) == 0:
 			return nil, refuse("no root secret was given to wrap the first ones under; make one and keep it safe")
 		}

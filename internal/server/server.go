@@ -127,13 +127,13 @@ func KeyOptions(c Config) key.Options {
 // key is missing, swapped or under another root secret.
 func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	s := &Server{config: c, stores: p.Stores, log: p.Log, now: p.Now, env: p.Env, metrics: newMetrics()}
-	held, err := p.Stores.Sessions.Find(ctx, session.Query{Ended: true, Limit: 1})
-	if err != nil {
-		return nil, fmt.Errorf("the database cannot be read: %w", err)
-	}
-	expected := len(held) > 0 // where sessions are, keys were: their absence is a loss
 	keys := KeyOptions(c)
-	keys.Now, keys.Log, keys.KeysExpected = p.Now, p.Log, expected
+	keys.Now, keys.Log = p.Now, p.Log
+	keys.KeysExpected = func(ctx context.Context) (bool, error) { // where sessions are, keys were
+		held, err := p.Stores.Sessions.Find(ctx, session.Query{Ended: true, Limit: 1})
+		return len(held) > 0, err
+	}
+	var err error
 	s.Keys, err = key.Open(ctx, p.Stores.Keys, p.Root, keys)
 	if err != nil {
 		return nil, err
