@@ -92,7 +92,7 @@ func fromSQLite(db *sqlite.DB) *opened {
 		r, err := db.Check(ctx)
 		return r.Schema, r.Problems, err
 	}}
-	o.stores = server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(),
+	o.stores = server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(), Upstreams: db.Upstreams(),
 		Ready: db.Ping, Writable: db.Writable, Check: o.inOrder, Figures: func() server.StoreFigures {
 			f := db.Stats()
 			return server.StoreFigures{Batches: f.Batches, Failed: f.Failed, Operations: f.Ops, Queue: f.Queue, CommitTime: f.CommitTime}
@@ -105,7 +105,7 @@ func fromPostgres(db *postgres.DB) *opened {
 		r, err := db.Check(ctx)
 		return r.Schema, r.Problems, err
 	}}
-	o.stores = server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(), Budgets: db.Budgets(),
+	o.stores = server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(), Upstreams: db.Upstreams(), Budgets: db.Budgets(),
 		Ready: db.Ping, Writable: db.Writable, Check: o.inOrder, Figures: func() server.StoreFigures {
 			f := db.Stats() // each change is a transaction of its own
 			return server.StoreFigures{Batches: f.Ops, Failed: f.Failed, Operations: f.Ops, Queue: f.Waiting, CommitTime: f.WriteTime,

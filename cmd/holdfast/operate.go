@@ -243,6 +243,9 @@ func (c *applyCmd) Run(ctx context.Context, t terminal) error {
 		fmt.Fprintf(t.out, "clients: %d created, %d updated, %d unchanged\nusers: %d created, %d updated, %d unchanged\n",
 			report.Clients.Created, report.Clients.Updated, report.Clients.Unchanged,
 			report.Users.Created, report.Users.Updated, report.Users.Unchanged)
+		if u := report.Upstreams; u != (server.Count{}) {
+			fmt.Fprintf(t.out, "upstreams: %d created, %d updated, %d unchanged\n", u.Created, u.Updated, u.Unchanged)
+		}
 		return nil
 	})
 }

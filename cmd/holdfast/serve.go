@@ -185,6 +185,8 @@ func banner(t terminal, c server.Config, admin string) {
   sign in      curl -s %[1]s/oauth2/token -d grant_type=password -d client_id=demo-native -d username=demo -d password=demo-password -d device_name="My phone"
   call an API  curl -s %[1]s/demo/api -H "Authorization: Bearer $ACCESS_TOKEN"
   refresh      curl -s %[1]s/oauth2/token -d grant_type=refresh_token -d client_id=demo-native -d refresh_token=$REFRESH_TOKEN
+  with Google  ID_TOKEN=$(curl -s %[1]s/dev/google/token -d email=demo@example.com | sed 's/.*"id_token":"\([^"]*\)".*/\1/')
+               curl -s %[1]s/oauth2/token -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange -d client_id=demo-native -d subject_token=$ID_TOKEN -d subject_token_type=urn:ietf:params:oauth:token-type:id_token -d subject_issuer=demo-google
 
 or, in another terminal:  holdfast try   (go run ./cmd/holdfast try)
 

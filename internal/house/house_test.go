@@ -49,6 +49,7 @@ var rooms = map[string]room{
 	"internal/user":            {[]string{"audit", "fault", "id", "secret"}, "an account does not know its devices"},
 	"internal/client":          {[]string{"audit", "feed", "fault", "id", "secret"}, "a registration does not know what is made of it"},
 	"internal/upstream":        {[]string{"audit", "fault", "id", "secret"}, "what a provider says is proved without knowing what it earns"},
+	"internal/upstream/fake":   {nil, "a pretended provider knows no rule it could bend"},
 	"internal/token":           {[]string{"fault", "id", "secret", "key", "verify"}, "tokens encode and decode; they decide nothing"},
 	"internal/session": {[]string{"audit", "fault", "id", "secret", "feed", "token"},
 		"the life of a sign-in must be readable without accounts, clients, HTTP or SQL"},

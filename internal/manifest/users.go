@@ -125,7 +125,10 @@ func (r *reader) upstream(i int, e upstreamEntry) Upstream {
 			refuse(u.field, fmt.Sprintf("%.80q", u.value), "this is no https address (plain http only on this machine)", `write "https://id.example"`)
 		}
 	}
-	s, _ := r.secret(path+"client_secret", e.Secret, e.SecretEnv, e.SecretFile)
+	s, named := r.secret(path+"client_secret", e.Secret, e.SecretEnv, e.SecretFile)
+	if e.Kind == "facebook" && (!named || len(e.ClientIDs) > 1) {
+		refuse("client_secret", "", "Facebook tells whom a token was made for only to the one app that shows its secret", "list one id in client_ids, and add client_secret_file or client_secret_env")
+	}
 	return Upstream{ID: e.ID, Kind: e.Kind, ClientIDs: e.ClientIDs, ClientSecret: s, Issuer: e.Issuer, BaseURL: e.BaseURL,
 		Link: e.Link, At: r.places.At(fmt.Sprintf("upstreams[%d]", i))}
 }

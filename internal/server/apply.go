@@ -6,6 +6,7 @@ import (
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/manifest"
 	"holdfast.example/internal/secret"
+	"holdfast.example/internal/upstream"
 	"holdfast.example/internal/user"
 )
 
@@ -18,9 +19,11 @@ type Count struct {
 
 // ApplyReport says what applying a manifest did.
 type ApplyReport struct {
-	Clients  Count    `json:"clients"`
-	Users    Count    `json:"users"`
-	Warnings []string `json:"warnings,omitempty"`
+	Clients Count `json:"clients"`
+	Users   Count `json:"users"`
+	// Upstreams are the providers of [[upstreams]].
+	Upstreams Count    `json:"upstreams"`
+	Warnings  []string `json:"warnings,omitempty"`
 }
 
 // Apply creates or updates what a manifest declares. Applying the same again
@@ -59,6 +62,20 @@ func (s *Server) applyAll(ctx context.Context, m manifest.Manifest) (ApplyReport
 	report.Clients = Count{len(done.Created), len(done.Updated), len(done.Unchanged)}
 	if err != nil {
 		return report, err
+	}
+	for _, u := range m.Upstreams {
+		created, changed, err := s.Upstreams.Declare(ctx, upstream.Upstream{ID: u.ID, Kind: upstream.Kind(u.Kind), ClientIDs: u.ClientIDs,
+			Secret: u.ClientSecret, Issuer: u.Issuer, BaseURL: u.BaseURL, Link: upstream.Rule(u.Link)})
+		switch {
+		case err != nil:
+			return report, fault.Wrap(fault.As(err).Kind, err, u.At.String()+": upstream "+u.ID+": "+fault.As(err).Words)
+		case created:
+			report.Upstreams.Created++
+		case changed:
+			report.Upstreams.Updated++
+		default:
+			report.Upstreams.Unchanged++
+		}
 	}
 	for _, u := range m.Users {
 		_, lookErr := s.Users.ByLogin(ctx, u.Username)

@@ -33,6 +33,9 @@ const maxAdvance = 100 * 366 * 24 * time.Hour
 // mount adds dev's own routes.
 func (d *Dev) mount(s *Server, m *mux) {
 	m.Handle("/demo/api", http.HandlerFunc(s.demoAPI))
+	if s.stage != nil {
+		s.stage.mount(m)
+	}
 	if d.Clock != nil {
 		m.Handle("/dev/clock", http.HandlerFunc(d.clock))
 	}

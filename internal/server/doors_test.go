@@ -45,6 +45,7 @@ func TestDoors(t *testing.T) {
 			"expect": cmdExpect, "advance": cmdAdvance, "keep": cmdKeep, "token": cmdToken, "json": cmdJSON,
 			"header": cmdHeader, "post": cmdPost, "get": cmdGet, "operator": cmdOperator, "account": cmdAccount, "introspect": cmdIntrospect,
 			"reopen": cmdReopen, "metric": cmdMetric, "body": cmdBody, "kid": cmdKid,
+			"wish": cmdWish, "exchange": cmdExchange,
 		},
 	})
 }
@@ -66,6 +67,7 @@ type stage struct {
 type person struct {
 	name, client, secret, user, password string
 	access, refresh, held                string
+	upstreamID, upstreamAccess           string
 }
 
 type answer struct {

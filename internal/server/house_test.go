@@ -140,7 +140,7 @@ func (h *house) open() error {
 	db := h.db
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	p := server.Parts{
-		Stores: server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(),
+		Stores: server.Stores{Sessions: db.Sessions(), Users: db.Users(), Clients: db.Clients(), Keys: db.Keys(), Feed: db.Feed(), Audit: db.Audit(), Calls: db.Calls(), Once: db.Once(), Upstreams: db.Upstreams(),
 			Ready: db.Ping, Writable: db.Writable, Check: func(ctx context.Context) error { _, err := db.Check(ctx); return err }},
 		Root: h.root, Log: log, Now: h.clock.Now, Dev: &server.Dev{}, HashCommand: []string{os.Args[0], hashWorker},
 	}

@@ -28,6 +28,7 @@ import (
 	"holdfast.example/internal/once"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/token"
+	"holdfast.example/internal/upstream"
 	"holdfast.example/internal/user"
 	"holdfast.example/verify"
 )
@@ -42,6 +43,8 @@ type Stores struct {
 	Audit    audit.Store
 	Calls    idem.Store
 	Once     once.Store
+	// Upstreams keeps providers and links; nil for a house without any.
+	Upstreams upstream.Store
 	// Budgets, when set, are the attempt limits of all nodes together; without them
 	// this node counts by itself.
 	Budgets limit.Store
@@ -102,9 +105,13 @@ type Server struct {
 	Users    *user.Directory
 	Sessions *session.Keeper
 	Once     *once.Keeper
-	Issuer   *grant.Issuer
+	// Upstreams vouch for users of other providers.
+	Upstreams *upstream.Registry
+	Issuer    *grant.Issuer
 
 	hasher *user.Hasher
+	// stage plays providers, in dev.
+	stage  *stage
 	env    func(string) (string, bool)
 	public http.Handler
 	admin  http.Handler
@@ -152,6 +159,10 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
 		EntryLife: feed.Life(longestAccess), Observe: s.observe}
 	s.Once = &once.Keeper{Store: p.Stores.Once, Seal: s.Keys, Now: p.Now}
+	err = s.openUpstreams(ctx, p)
+	if err != nil {
+		return nil, err
+	}
 	minter := token.Minter{Keys: s.Keys, Issuer: c.Issuer}
 	checker, err := verify.New(verify.Config{Issuer: c.Issuer, AnyAudience: true, Keys: localKeys(s.Keys)})
 	if err != nil {
@@ -159,7 +170,8 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	}
 	s.Issuer = &grant.Issuer{Clients: s.Clients, Users: s.Users, Sessions: s.Sessions, Revoked: p.Stores.Feed, Audit: p.Stores.Audit,
 		Minter: minter, Reader: token.Reader{Minter: minter, JWT: checker},
-		Attempts: &limit.Attempts{Counters: s.counters(), Policy: attempts(c)}, Strangers: strangers(), Limits: c.Limits(), Now: p.Now}
+		Attempts: &limit.Attempts{Counters: s.counters(), Policy: attempts(c)}, Strangers: strangers(), Limits: c.Limits(), Now: p.Now,
+		Upstreams: s.Upstreams, Exchanges: s.exchanges(), Once: s.Once}
 	s.metrics.passwords(s.hasher)
 	if p.Stores.Figures != nil {
 		s.metrics.store(p.Stores.Figures)
@@ -412,5 +424,9 @@ func (s *Server) Tick(ctx context.Context) error {
 	if s.stores.Budgets != nil {
 		_, budgetErr = s.stores.Budgets.Forget(ctx, budgetBatch)
 	}
-	return errors.Join(s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr, auditErr, callsErr, onceErr, budgetErr)
+	var upstreamErr error
+	if s.Upstreams != nil {
+		upstreamErr = errors.Join(s.Upstreams.Reload(ctx), s.Upstreams.Reseal(ctx))
+	}
+	return errors.Join(upstreamErr, s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr, auditErr, callsErr, onceErr, budgetErr)
 }
