@@ -5,7 +5,8 @@
 //	Load     one SELECT on the primary: row, standing, and the database's clock
 //	Replace  one statement: compare-and-swap, entries of the record, audit rows
 //
-// A refresh is these two round trips. Every change is one implicit transaction,
+// A refresh is these two round trips; rotations that arrive while others are being
+// written share one transaction (group.go). Every change is one implicit transaction,
 // sent in one piece and committed by the server: no transaction waits for a node,
 // so a node that is killed or stopped at any moment holds no lock. The isolation
 // level is READ COMMITTED; what must not be raced rests on one row that is
@@ -97,6 +98,7 @@ type DB struct {
 	relaxed  bool
 	stats    counters
 	breaker  *breaker
+	group    group
 	purge    purgeCursor
 
 	closeOnce sync.Once

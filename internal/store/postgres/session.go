@@ -159,14 +159,16 @@ func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
 	if ch.Next.Version == 0 {
 		return session.ErrChanged
 	}
+	text, args := replaceTold, swapArgs(ch.Next)
+	switch told := len(ch.Entries)+len(ch.Audit) > 0; {
+	case told:
+		args = append(args, accountArgs(ch.Entries, ch.Audit)...)
+	case s.db.relaxed && ch.Relaxed && ch.Next.EndReason == "":
+		text = replaceRelaxed
+	default:
+		return s.db.together(ctx, args)
+	}
 	return s.db.write(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		text, args := replaceAlone, swapArgs(ch.Next)
-		switch told := len(ch.Entries)+len(ch.Audit) > 0; {
-		case told:
-			text, args = replaceTold, append(args, accountArgs(ch.Entries, ch.Audit)...)
-		case s.db.relaxed && ch.Relaxed && ch.Next.EndReason == "":
-			text = replaceRelaxed
-		}
 		return changedOne(c.Exec(ctx, text, args...))(session.ErrChanged)
 	})
 }
