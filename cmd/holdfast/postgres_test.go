@@ -35,7 +35,7 @@ func nodes(t *testing.T, database string, count int) []*node {
 			issuer = "http://" + n.listen
 		}
 		n.config = filepath.Join(n.dir, "holdfast.toml")
-		text := fmt.Sprintf("issuer = %q\nlisten = %q\ndata = %q\ndatabase = %q\nroot_secret_file = %q\nmetrics_listen = \"off\"\n",
+		text := fmt.Sprintf("issuer = %q\nlisten = %q\ndata = %q\ndatabase = %q\nroot_secret_file = %q\nmetrics_listen = \"off\"\nattempts_per_account = 100000\nattempts_per_address = 100000\n",
 			issuer, n.listen, filepath.Join(n.dir, "data"), database, root)
 		if err := os.WriteFile(n.config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
