@@ -163,7 +163,7 @@ func (p *play) run(t *testing.T, ops int) {
 			}
 		}
 		step := steps[p.dice.dice.IntN(len(steps))]
-		if p.dice.dice.IntN(40) == 0 {
+		if p.dice.dice.IntN(10) == 0 {
 			step = awhile
 		}
 		p.cluster.clock.advance(step)
