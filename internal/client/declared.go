@@ -38,7 +38,7 @@ type Declared struct {
 // when users sign in at it.
 var (
 	userScopes = []string{"openid", "profile", "email", "offline_access"}
-	edxScopes  = []string{"read", "write", "email", "profile"}
+	edxScopes  = EdXDefaults()
 )
 
 // WithDefaults fills in what was left out. It changes nothing that was said, so

@@ -32,6 +32,9 @@ type Defaults struct {
 	// with claims = "openedx", whose apps were written for an hour; Opaque that of
 	// an opaque one.
 	Access, OpenEdXAccess, Opaque time.Duration
+	// OpenEdXOpaque is the life of an opaque one of a client with claims =
+	// "openedx"; 0 is Opaque.
+	OpenEdXOpaque time.Duration
 	// Idle is the idle limit of phones and servers, BrowserIdle of clients in a
 	// browser; Absolute is that of all. 0 is none.
 	Idle, BrowserIdle, Absolute time.Duration
@@ -43,7 +46,7 @@ type Defaults struct {
 // Standard are the defaults of a server whose settings say nothing.
 func Standard() Defaults {
 	return Defaults{
-		Access: 15 * time.Minute, OpenEdXAccess: time.Hour, Opaque: time.Hour,
+		Access: 15 * time.Minute, OpenEdXAccess: time.Hour, Opaque: time.Hour, OpenEdXOpaque: OpaqueCap,
 		Idle: 90 * 24 * time.Hour, BrowserIdle: 14 * 24 * time.Hour,
 		Overlap: time.Minute, Late: 5 * time.Minute, Recovery: AsIdle,
 	}
@@ -85,7 +88,7 @@ func (c Client) Limits(d Defaults) Limits {
 func (c Client) defaultAccess(d Defaults) time.Duration {
 	switch {
 	case c.AccessFormat == Opaque:
-		return d.Opaque
+		return d.opaque(c.Claims)
 	case c.Claims == OpenEdX:
 		return d.OpenEdXAccess
 	}

@@ -20,7 +20,7 @@ func (is *Issuer) clientCredentials(ctx context.Context, c client.Client, r Requ
 	// A store that cannot be asked stops no service: it cannot have been told of a
 	// stop either, but by another node, and then followers of the record refuse the
 	// token, and introspection does.
-	scope, err := scopeOf(r.Scope, c.Scopes)
+	scope, err := scopeOf(r.Scope, c.Available())
 	if err != nil {
 		return earned{}, err
 	}

@@ -89,7 +89,7 @@ func (is *Issuer) exchange(ctx context.Context, c client.Client, r Request) (ear
 	}
 	scope := ""
 	if !r.Subject.Bare {
-		scope, err = scopeOf(r.Scope, c.Scopes)
+		scope, err = scopeOf(r.Scope, c.Available())
 	}
 	if err != nil {
 		return earned{}, err

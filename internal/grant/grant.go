@@ -51,6 +51,11 @@ type Request struct {
 	// Subject is what a token exchange shows.
 	Subject Subject
 
+	// Format is the form of access token that a client with claims = "openedx" asks
+	// for; "" is the registered one. A client registered for opaque tokens gets no
+	// other, so a registration is what takes JWTs from an app in the field.
+	Format client.Format
+
 	Device Device
 	// From is the address the request came from, for attempt limits.
 	From netip.Addr
@@ -94,6 +99,8 @@ type Issued struct {
 	IDToken      secret.Text // empty unless openid was granted at sign-in
 	ExpiresIn    time.Duration
 	Scope        string
+	// Format is the form of the access token.
+	Format client.Format
 	// SID is the outside name of the session, "" for a client's own token.
 	SID string
 	// TokenType is the issued_token_type of a token exchange (RFC 8693 section
@@ -159,6 +166,8 @@ type earned struct {
 	// target, when set, is the one audience that was asked for, and tokenType what
 	// a token exchange calls its answer.
 	target, tokenType string
+	// until, when set, is when the access token ends at the latest.
+	until time.Time
 }
 
 // Grant answers one token request. Errors are *fault.Error.
@@ -182,7 +191,7 @@ func (is *Issuer) Grant(ctx context.Context, r Request) (Issued, error) {
 	if err != nil {
 		return Issued{}, err
 	}
-	return is.issue(c, e)
+	return is.issue(ctx, c, r.Format, e)
 }
 
 // anybodyMay reports whether any client is registered for a grant. A grant that

@@ -148,7 +148,7 @@ func (is *Issuer) Introspect(ctx context.Context, caller Credential, t secret.Te
 		return Introspection{}, nil
 	}
 	return Introspection{Active: true, TokenType: "refresh_token", Access: token.Access{
-		Subject: l.Session.User.String(), Client: c.ID, Scope: both(l.Session.Scope, c.Scopes),
+		Subject: l.Session.User.String(), Client: c.ID, Scope: both(l.Session.Scope, c.Available()),
 		SID: is.Sessions.Names.SID(l.Session.ID), AuthTime: l.Session.AuthTime, Grant: l.Session.Grant,
 	}}, nil
 }

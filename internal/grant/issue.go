@@ -1,6 +1,7 @@
 package grant
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"time"
@@ -20,15 +21,19 @@ const (
 	ACRSingle = "aal1"
 )
 
-// issue makes the tokens of what was earned.
-func (is *Issuer) issue(c client.Client, e earned) (Issued, error) {
+// issue makes the tokens of what was earned, the access token in the form that
+// was asked for ("" is the client's).
+func (is *Issuer) issue(ctx context.Context, c client.Client, form client.Format, e earned) (Issued, error) {
+	if form == "" || c.Claims != client.OpenEdX || c.AccessFormat == client.Opaque {
+		form = c.AccessFormat
+	}
 	life := is.lifetimes(c)
 	a := token.Access{ID: id.NewToken(), Subject: string(c.ID), Client: c.ID, Scope: e.scope,
-		Audience: is.audience(c, e.scope), IssuedAt: e.now, Expires: e.now.Add(life.Access)}
+		Audience: is.audience(c, e.scope), IssuedAt: e.now, Expires: e.now.Add(c.AccessLife(is.Limits, form))}
 	if e.target != "" {
 		a.Audience = []string{e.target}
 	}
-	out := Issued{Scope: e.scope, TokenType: e.tokenType}
+	out := Issued{Scope: e.scope, TokenType: e.tokenType, Format: form}
 	if e.turn != nil {
 		s := e.turn.Session
 		a.Subject, a.SID, a.Epoch, a.Grant = s.User.String(), is.Sessions.Names.SID(s.ID), s.Epoch, s.Grant
@@ -41,9 +46,21 @@ func (is *Issuer) issue(c client.Client, e earned) (Issued, error) {
 			out.RefreshToken = e.turn.Token
 		}
 	}
+	if !e.until.IsZero() {
+		a.Expires = earlier(a.Expires, e.until)
+	}
+	if c.Restricted && form == client.Opaque {
+		a.Expires = time.Unix(0, 0).UTC() // a restricted application has JWTs alone: this one is dead on arrival, as in Open edX
+	}
 	out.ExpiresIn = a.Expires.Sub(a.IssuedAt)
 	var err error
-	out.AccessToken, err = is.access(c, a)
+	if c.Claims == client.OpenEdX {
+		a.EdX, err = is.edxClaims(ctx, c, a, e)
+		if err != nil {
+			return Issued{}, err
+		}
+	}
+	out.AccessToken, err = is.access(c, form, a)
 	if err != nil {
 		return Issued{}, err
 	}
@@ -53,9 +70,9 @@ func (is *Issuer) issue(c client.Client, e earned) (Issued, error) {
 	return out, err
 }
 
-// access mints the access token in the client's form.
-func (is *Issuer) access(c client.Client, a token.Access) (secret.Text, error) {
-	if c.AccessFormat == client.Opaque {
+// access mints the access token in a form.
+func (is *Issuer) access(c client.Client, form client.Format, a token.Access) (secret.Text, error) {
+	if form == client.Opaque {
 		return is.Minter.Opaque(a), nil
 	}
 	t, err := is.Minter.JWT(a, c.AccessAlg)
@@ -90,6 +107,9 @@ func (is *Issuer) identity(c client.Client, e earned, a token.Access, access sec
 func (is *Issuer) audience(c client.Client, scope string) []string {
 	if len(c.Audiences) == 0 {
 		return []string{is.Minter.Issuer}
+	}
+	if c.Claims == client.OpenEdX { // their verifiers read one audience, not a list
+		return c.Audiences[:1]
 	}
 	aud := slices.Clone(c.Audiences)
 	if slices.Contains(fields(scope), "openid") && !slices.Contains(aud, is.Minter.Issuer) {

@@ -26,7 +26,7 @@ func (is *Issuer) password(ctx context.Context, c client.Client, r Request) (ear
 	if err != nil {
 		return earned{}, err
 	}
-	scope, err := scopeOf(r.Scope, c.Scopes)
+	scope, err := scopeOf(r.Scope, c.Available())
 	if err != nil {
 		return earned{}, err
 	}

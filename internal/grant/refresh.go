@@ -18,7 +18,7 @@ func (is *Issuer) refresh(ctx context.Context, c client.Client, r Request) (earn
 	if err != nil {
 		return earned{}, err
 	}
-	scope := both(turn.Session.Scope, c.Scopes)
+	scope := both(turn.Session.Scope, c.Available())
 	if r.Scope != "" {
 		scope, err = scopeOf(r.Scope, fields(scope))
 		if err != nil {
@@ -34,7 +34,7 @@ func (is *Issuer) refresh(ctx context.Context, c client.Client, r Request) (earn
 func (is *Issuer) terms(c client.Client, asked string) session.Terms {
 	return func(s session.Session) (session.Policy, error) {
 		if asked != "" {
-			_, err := scopeOf(asked, fields(both(s.Scope, c.Scopes)))
+			_, err := scopeOf(asked, fields(both(s.Scope, c.Available())))
 			if err != nil {
 				return is.policy(c), err
 			}

@@ -106,6 +106,17 @@ type Config struct {
 	// monitoring reach it.
 	MetricsListen string `toml:"metrics_listen"`
 
+	// Doors lists the dialects that are spoken besides the standard one: "edx" is
+	// Open edX (docs/guide/openedx.md). None is the default, because a door that
+	// nobody needs is one more to guard; holdfast dev opens all that nobody wrote.
+	Doors []string `toml:"doors"`
+
+	// CookieDomain is the domain of the cookies that several applications of an
+	// Open edX read together ("example.com" for apps.example.com and
+	// learn.example.com). Empty keeps them to this host. Every host under the
+	// domain can read them: it must all be yours.
+	CookieDomain string `toml:"cookie_domain"`
+
 	// TrustedProxies lists the networks whose X-Forwarded-For is believed, as
 	// "10.0.0.0/8". Without it every visitor behind a proxy has the proxy's
 	// address, and attempt limits hit all of them together. Trusting too much
@@ -122,6 +133,7 @@ type Config struct {
 
 	// OpaqueLifetime is the life of an opaque access token, which APIs ask about
 	// at every use and which therefore dies at once with its session: at most 10h.
+	// While this is not set, clients with claims = "openedx" have 10h.
 	OpaqueLifetime time.Duration `toml:"opaque_lifetime"`
 
 	// IdleLifetime is how long a phone may be silent and still be signed in; each
@@ -273,7 +285,8 @@ func (c Config) Source(key string) settings.Source { return c.places.At(key) }
 // Limits are the settings for clients that set nothing.
 func (c Config) Limits() client.Defaults {
 	d := client.Defaults{Access: c.AccessLifetime, OpenEdXAccess: client.Standard().OpenEdXAccess, Opaque: c.OpaqueLifetime,
-		Idle: c.IdleLifetime, BrowserIdle: c.BrowserIdleLifetime, Absolute: c.AbsoluteLifetime,
+		OpenEdXOpaque: client.Standard().OpenEdXOpaque,
+		Idle:          c.IdleLifetime, BrowserIdle: c.BrowserIdleLifetime, Absolute: c.AbsoluteLifetime,
 		Overlap: c.Overlap, Late: c.Late, Recovery: time.Duration(c.Recovery)}
 	if c.Recovery == settings.AsIdle {
 		d.Recovery = client.AsIdle
@@ -281,6 +294,10 @@ func (c Config) Limits() client.Defaults {
 	short := c.IdleLifetime > 0 && c.IdleLifetime <= d.OpenEdXAccess || c.AbsoluteLifetime > 0 && c.AbsoluteLifetime < d.OpenEdXAccess
 	if c.places.Written("access_lifetime") || short {
 		d.OpenEdXAccess = c.AccessLifetime
+	}
+	short = c.IdleLifetime > 0 && c.IdleLifetime <= d.OpenEdXOpaque || c.AbsoluteLifetime > 0 && c.AbsoluteLifetime < d.OpenEdXOpaque
+	if c.places.Written("opaque_lifetime") || short {
+		d.OpenEdXOpaque = c.OpaqueLifetime
 	}
 	return d
 }

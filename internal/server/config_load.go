@@ -45,6 +45,9 @@ func Load(o LoadOptions) (Config, settings.Problems, error) {
 	if c.Issuer == "" {
 		c.Issuer = "http://" + c.Listen
 	}
+	if c.dev && !c.places.Written("doors") {
+		c.Doors = []string{DoorEdX}
+	}
 	problems = append(problems, c.check(problems.Doubted())...)
 	errs, warnings := problems.Split()
 	if errs != nil {

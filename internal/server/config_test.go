@@ -154,6 +154,11 @@ func TestConfigRules(t *testing.T) {
 		{"idle over absolute", base + "idle_lifetime = \"60d\"\nabsolute_lifetime = \"30d\"", `warning: absolute_lifetime: the idle limit (60d) is never reached before absolute_lifetime (30d)`},
 		{"port alone", base + "listen = \"8420\"", `listen = "8420": this is no address to listen on`},
 		{"address as URL", base + "listen = \"http://127.0.0.1:8420\"", `this is no address to listen on`},
+		{"a door nobody knows", base + "doors = [\"edxx\"]", `doors = "edxx": this door is not known here; did you mean edx? [HF128]`},
+		{"a door twice", base + "doors = [\"edx\", \"edx\"]", `doors = "edx": this door stands there twice`},
+		{"a door", base + "doors = [\"edx\"]", ""},
+		{"cookies for others", base + "cookie_domain = \"example.org\"", `is not under this domain, so no browser would keep the cookies`},
+		{"cookies for everybody", base + "cookie_domain = \"com\"", `is not under this domain`},
 		{"one port for two", base + "metrics_listen = \"127.0.0.1:8420\"", `metrics and profiles would be open to everybody`},
 		{"one port for operators and the world", base + "admin_listen = \"127.0.0.1:8420\"", `admin_listen: the operators' API has a listener of its own`},
 		{"one port for operators and metrics", base + "metrics_listen = \"127.0.0.1:1\"\nadmin_listen = \"127.0.0.1:1\"", `give admin_listen a port of its own`},
@@ -329,7 +334,7 @@ func (addr) Network() string  { return "tcp" }
 func (a addr) String() string { return string(a) }
 
 func TestEveryConfigRuleIsTested(t *testing.T) {
-	if n := len(server.ConfigRules()); n != 18 {
+	if n := len(server.ConfigRules()); n != 20 {
 		t.Errorf("%d rules; add the new one to the tables of this file", n)
 	}
 }

@@ -234,6 +234,7 @@ func (s *Server) mount(dev *Dev) {
 		JWKSMaxAge: int(s.config.JWKSMaxAge / time.Second)}
 	std.Mount(m)
 	(&account.Door{Issuer: s.Issuer, Keys: s.Keys, From: s.from, Note: note}).Mount(m)
+	s.mountDialects(m)
 	m.Handle("/healthz", http.HandlerFunc(s.healthz))
 	m.Handle("/readyz", http.HandlerFunc(s.readyz))
 	if dev != nil {

@@ -35,6 +35,10 @@ type Access struct {
 	AuthTime time.Time
 	ACR      string
 	AMR      []string
+
+	// EdX, when set, adds the claims of an Open edX. It is only written: this
+	// server reads nothing from them.
+	EdX *EdX
 }
 
 const (
@@ -123,6 +127,9 @@ func (m Minter) claims(a Access) []byte {
 		o.seconds("auth_time", a.AuthTime)
 		o.text("acr", a.ACR)
 		o.list("amr", a.AMR)
+	}
+	if a.EdX != nil {
+		o.edx(a.Scope, *a.EdX)
 	}
 	return o.close()
 }
