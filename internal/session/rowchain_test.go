@@ -17,7 +17,7 @@ func hourly(n int) (Chain, time.Time) {
 	now := chainDay
 	for range n {
 		now = now.Add(time.Hour + 137*time.Millisecond)
-		s = s.rotated(s.Chain.Newest, now)
+		s = s.rotated(s.Chain.Newest, Policy{Overlap: time.Minute, Late: 5 * time.Minute}, now)
 	}
 	return s.Chain, s.UsedAt
 }

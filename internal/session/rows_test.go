@@ -61,6 +61,8 @@ func TestRow4Rotates(t *testing.T) {
 			next: moved(time.Hour, chain(5, 5, used(1, 1, 1, 0), used(3, 2, 4, time.Hour)))},
 		{name: "six uses are remembered", was: chain(7, 7, six...), gen: 7, now: time.Hour, want: rotated(0),
 			next: moved(time.Hour, chain(8, 8, seventh...))},
+		{name: "uses that are decided are not", was: chain(7, 7, six...), gen: 7, now: time.Hour + 8*overlap + ms, want: rotated(0),
+			next: moved(time.Hour+8*overlap+ms, chain(8, 8, six[4], six[5], used(7, 7, 7, time.Hour+8*overlap+ms)))},
 		{name: "one ahead", was: second(), gen: 3, now: time.Hour, want: rotated(1),
 			next: moved(time.Hour, chain(4, 4, used(1, 1, 1, 0), used(3, 2, 3, time.Hour)))},
 		{name: "ahead inside the overlap", was: second(), gen: 3, now: overlap, want: rotated(1),

@@ -115,7 +115,8 @@ type Chain struct {
 	// Seen is when a live token was first shown again inside the overlap. It
 	// proves that an answer arrived, so the parent is no longer needed.
 	Seen time.Time
-	// Uses are the last accepted tokens, newest last, at most MaxUses.
+	// Uses are the last accepted tokens, newest last, at most MaxUses, without those
+	// that no row will ask about again.
 	Uses []Use
 }
 
@@ -262,7 +263,7 @@ func (s Session) Refresh(p Presented, st Standing, pol Policy, now time.Time) (n
 	case live && p.Generation > c.Newest && p.Generation-c.Newest > MaxAhead || live && max(p.Generation, c.Newest) >= maxGeneration:
 		return s, Verdict{Refused, 4, fault.Malformed, 0}
 	case live:
-		return s.rotated(p.Generation, now), Verdict{Rotated, 4, "", max(p.Generation, c.Newest) - c.Newest}
+		return s.rotated(p.Generation, pol, now), Verdict{Rotated, 4, "", max(p.Generation, c.Newest) - c.Newest}
 
 	case c.usedWithin(p.Generation, pol.Overlap, now):
 		return s, Verdict{Repeated, 5, "", 0}
@@ -320,11 +321,12 @@ func (s Session) shown(now time.Time, pol Policy) Session {
 // that its refreshes need not write each time: a hundredth of the idle limit.
 func (p Policy) touchEvery() time.Duration { return p.Idle / 100 }
 
-// rotated accepts generation p and issues the next one.
-func (s Session) rotated(p Generation, now time.Time) Session {
+// rotated accepts generation p and issues the next one. Uses that no row will ask
+// about again are forgotten: a row in the store is a third smaller without them.
+func (s Session) rotated(p Generation, pol Policy, now time.Time) Session {
 	c := s.Chain
 	high := max(p, c.Newest)
-	uses := append(make([]Use, 0, MaxUses+1), c.Uses...)
+	uses := append(make([]Use, 0, MaxUses+1), c.Uses[c.decided(pol, now):]...)
 	uses = append(uses, Use{Generation: p, Low: c.First, High: high, At: now})
 	if len(uses) > MaxUses {
 		uses = uses[len(uses)-MaxUses:]
@@ -332,6 +334,17 @@ func (s Session) rotated(p Generation, now time.Time) Session {
 	s.Chain = Chain{Newest: high + 1, First: high + 1, IssuedAt: now, Uses: uses}
 	s.UsedAt = now
 	return s
+}
+
+// decided is how many of the oldest uses were overtaken so long ago that rows 5
+// and 7 are past for them. The last use is not among them: it is overtaken now.
+// Twice the windows and an hour at least, because a clock that is set back, or a
+// client whose windows were just made wider, must not make a late request a theft.
+func (c Chain) decided(pol Policy, now time.Time) (n int) {
+	for n+1 < len(c.Uses) && now.Sub(c.Uses[n+1].At) > max(time.Hour, 2*pol.Overlap, 2*pol.Late) {
+		n++
+	}
+	return n
 }
 
 // recovered issues a new newest token because no answer to the last use was
