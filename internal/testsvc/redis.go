@@ -32,17 +32,18 @@ type Redis struct {
 }
 
 // StartRedis starts a Redis that only a Unix socket leads to and that writes no
-// file, until the test ends. Without redis-server on PATH the test is skipped, or
-// fails when HOLDFAST_TEST_REQUIRE names redis.
-func StartRedis(t testing.TB) *Redis {
+// file, until the test ends. Further settings ("--requirepass", "x") make it one of
+// our own in any case. Without redis-server on PATH the test is skipped, or fails
+// when HOLDFAST_TEST_REQUIRE names redis.
+func StartRedis(t testing.TB, settings ...string) *Redis {
 	t.Helper()
-	if given := os.Getenv(envRedis); given != "" {
+	if given := os.Getenv(envRedis); given != "" && settings == nil {
 		return &Redis{URL: given}
 	}
 	program, err := exec.LookPath("redis-server")
 	if err != nil {
-		why := "SKIPPED: no Redis here: set " + envRedis + " to the URL of a server, or install the package redis-server"
-		if required("redis") {
+		why := "SKIPPED: no Redis of our own here: set " + envRedis + " to the URL of a server, or install the package redis-server"
+		if required("redis") && os.Getenv(envRedis) == "" {
 			t.Fatal(why)
 		}
 		t.Skip(why)
@@ -56,8 +57,9 @@ func StartRedis(t testing.TB) *Redis {
 		t.Fatal(err)
 	}
 	r := &Redis{dir: dir, URL: (&url.URL{Scheme: "unix", Path: filepath.Join(dir, "socket")}).String()}
-	cmd := exec.Command("/bin/sh", "-c", watch, "watch", dir, program, "--port", "0", "--unixsocket", filepath.Join(dir, "socket"),
-		"--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", dir, "--pidfile", filepath.Join(dir, "pid"))
+	args := []string{"-c", watch, "watch", dir, program, "--port", "0", "--unixsocket", filepath.Join(dir, "socket"),
+		"--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", dir, "--pidfile", filepath.Join(dir, "pid")}
+	cmd := exec.Command("/bin/sh", append(args, settings...)...)
 	cmd.Dir = dir
 	hold, err := cmd.StdinPipe()
 	if err == nil {
@@ -147,7 +149,7 @@ func (r *Redis) ask() error {
 		return err
 	}
 	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err == nil && !strings.HasPrefix(line, "+PONG") {
+	if err == nil && !strings.HasPrefix(line, "+PONG") && !strings.HasPrefix(line, "-NOAUTH") {
 		err = errors.New(strings.TrimSpace(line))
 	}
 	return err

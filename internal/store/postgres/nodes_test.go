@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -98,6 +99,28 @@ func TestBudgetsAreForgotten(t *testing.T) {
 	}
 }
 
+// TestBudgetsAreForgottenByTheDatabasesClock, which nobody sets.
+func TestBudgetsAreForgottenByTheDatabasesClock(t *testing.T) {
+	b := openTest(t).Budgets()
+	for _, r := range []limit.Rate{{Burst: 1, Every: time.Millisecond}, {Burst: 1, Every: time.Hour}} {
+		if _, err := b.Take(t.Context(), time.Time{}, limit.NewKey("k", r.Every.String()), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	forgotten := 0
+	for tries := 0; forgotten == 0 && tries < 1000; tries++ {
+		n, err := b.Forget(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forgotten += n
+		time.Sleep(time.Millisecond)
+	}
+	if forgotten != 1 {
+		t.Errorf("forgot %d of one that is whole and one that is not", forgotten)
+	}
+}
+
 // TestBudgetsWaitForNoDisk: the table is not logged, so a Take commits nothing
 // that would have to be synced.
 func TestBudgetsWaitForNoDisk(t *testing.T) {
@@ -178,5 +201,27 @@ func TestAProofOfUnknownOutcome(t *testing.T) {
 	}
 	if first, err := two[0].Once().Spend(t.Context(), key, until); first || err != nil {
 		t.Errorf("spent again: %v %v", first, err)
+	}
+}
+
+// BenchmarkTakeBudget is one attempt at a budget of its own.
+func BenchmarkTakeBudget(b *testing.B) {
+	budgets, n := openTest(b).Budgets(), 0
+	for b.Loop() {
+		n++
+		if _, err := budgets.Take(b.Context(), time.Time{}, limit.NewKey("bench", strconv.Itoa(n)), limit.Rate{Burst: 10, Every: time.Minute}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkSpend is one proof.
+func BenchmarkSpend(b *testing.B) {
+	proofs, n, until := openTest(b).Once(), 0, time.Now().Add(time.Minute)
+	for b.Loop() {
+		n++
+		if first, err := proofs.Spend(b.Context(), once.NewKey("bench", strconv.Itoa(n)), until); err != nil || !first {
+			b.Fatal(first, err)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +135,49 @@ func TestAddresses(t *testing.T) {
 		}
 		if err != nil && (strings.Contains(err.Error(), "swordfish") || strings.Contains(err.Error(), "%zz")) {
 			t.Errorf("the error shows the address: %v", err)
+		}
+	}
+}
+
+// TestPasswordAndDatabase: what an address says is sent, and what is wrong with it
+// is an error that does not show it.
+func TestPasswordAndDatabase(t *testing.T) {
+	server := testsvc.StartRedis(t, "--requirepass", "swordfish", "--user", "node", "on", ">tuna", "~holdfast:*", "+@all")
+	path := strings.TrimPrefix(server.URL, "unix://")
+	for _, c := range []struct {
+		user string
+		good bool
+	}{{":swordfish@", true}, {"default:swordfish@", true}, {"node:tuna@", true}, {"", false}, {":swordfihs@", false}, {"node:swordfish@", false}} {
+		db := openAt(t, "unix://"+c.user+path+"?db=3", Options{})
+		err := db.Ping(t.Context())
+		if (err == nil) != c.good || err != nil && strings.Contains(err.Error(), "swordf") {
+			t.Errorf("%q: %v", c.user, err)
+		}
+		if !c.good {
+			continue
+		}
+		wait, err := db.Budgets().Take(t.Context(), time.Now(), limit.NewKey("k", c.user), limit.Rate{Burst: 1, Every: time.Hour})
+		if wait != 0 || err != nil {
+			t.Errorf("%q: %v %v", c.user, wait, err)
+		}
+	}
+	if err := openAt(t, "unix://:swordfish@"+path+"?db=999", Options{}).Ping(t.Context()); err == nil {
+		t.Error("a database that is not there was opened")
+	}
+}
+
+// BenchmarkTake is one attempt at a budget of its own.
+func BenchmarkTake(b *testing.B) {
+	db, err := Open(secret.New(testsvc.StartRedis(b).URL), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	budgets, n := db.Budgets(), 0
+	for b.Loop() {
+		n++
+		if _, err := budgets.Take(b.Context(), time.Time{}, limit.NewKey("bench", strconv.Itoa(n)), limit.Rate{Burst: 10, Every: time.Minute}); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
