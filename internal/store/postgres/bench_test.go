@@ -45,3 +45,23 @@ func BenchmarkRefresh(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkLoad reads one session, without a parent and with one: a round trip each.
+func BenchmarkLoad(b *testing.B) {
+	db := openAt(b, newDatabase(b), Options{})
+	_, s := signIn(b, db)
+	child := s
+	child.ID, child.Parent = id.NewSession(), s.ID
+	if err := db.Sessions().Open(b.Context(), session.Opening{Session: child}); err != nil {
+		b.Fatal(err)
+	}
+	for name, which := range map[string]id.Session{"alone": s.ID, "child": child.ID} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := db.Sessions().Load(b.Context(), which); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

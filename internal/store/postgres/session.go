@@ -27,10 +27,10 @@ const (
  LEFT JOIN client c ON c.id = s.client
  LEFT JOIN account_epoch e ON e.account = s.account AND e.epoch = s.epoch + 1 AND a.epoch > s.epoch`
 
-	loadOne = loadColumns + `, '', s.id` + loadTables + ` WHERE s.id = $1`
-	// loadChild reads a session and its parent in one state of the database.
-	loadChild = loadColumns + `, CASE WHEN p.id IS NULL THEN '` + parentGone + `' ELSE coalesce(p.end_reason, '') END, s.id` + loadTables + `
- LEFT JOIN session p ON p.id = $2 WHERE s.id = $1`
+	// loadOne calls the function for a session with a parent only. It looks at the
+	// same state of the database as the statement around it.
+	loadOne = loadColumns + `, CASE WHEN s.parent IS NULL THEN '' ELSE coalesce(session_came_to(s.parent), '` + parentGone + `') END, s.id` +
+		loadTables + ` WHERE s.id = $1`
 	loadMany = loadColumns + `, CASE WHEN s.parent IS NULL THEN ''
  ELSE coalesce((SELECT coalesce(p.end_reason, '') FROM session p WHERE p.id = s.parent), '` + parentGone + `') END, s.id` + loadTables
 
@@ -55,15 +55,11 @@ func (s Sessions) Now(ctx context.Context) (time.Time, error) {
 	return s.db.at(ms), nil
 }
 
-// Load implements session.Store: one round trip, and a second one for a session
-// that hangs under another, because only its row says which partition the other
-// is in.
+// Load implements session.Store: one round trip, also for a session that hangs
+// under another.
 func (s Sessions) Load(ctx context.Context, which id.Session) (l session.Loaded, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		l, err = s.db.scanSession(c.QueryRow(ctx, loadOne, [id.Size]byte(which)))
-		if err == nil && !l.Session.Parent.IsZero() {
-			l, err = s.db.scanSession(c.QueryRow(ctx, loadChild, [id.Size]byte(which), [id.Size]byte(l.Session.Parent)))
-		}
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(session.ErrNotFound)
 		}
