@@ -4,7 +4,13 @@
 //
 //	seed -db holdfast-data/holdfast.db -client demo-native -sessions 1000000
 //
-// It prints how many bytes the file has before, with the accounts, and with the
+// or a PostgreSQL database on which the server may run meanwhile:
+//
+//	seed -database URL -root root.secret -client demo-native -sessions 10000000 -tokens FILE
+//
+// which also writes refresh tokens of devices that lie scattered in the table.
+//
+// For a file it prints how many bytes the file has before, with the accounts, and with the
 // sessions too. It gives up durability for speed, so a power failure while it runs leaves a
 // database to throw away.
 package main
@@ -33,8 +39,20 @@ func main() {
 	flag.IntVar(&p.sessions, "sessions", 1_000_000, "devices to sign in")
 	flag.IntVar(&p.users, "users", 500_000, "accounts that own them, two devices each by default")
 	flag.IntVar(&p.refreshes, "refreshes", 6, "refreshes that each device has behind it, an hour apart")
+	var q postgresPlan
+	flag.StringVar(&q.url, "database", "", "PostgreSQL database; the server made its schema and keys")
+	flag.StringVar(&q.root, "root", "", "file with the server's root secret")
+	flag.StringVar(&q.tokens, "tokens", "", "write refresh tokens of -devices of the sessions to this file")
+	flag.IntVar(&q.devices, "devices", 10_000, "how many tokens")
+	flag.BoolVar(&q.rewrite, "rewrite", false, "refresh in the database, a row at a time as hours would, instead of writing rows that have been refreshed")
+	flag.BoolVar(&q.logins, "logins", false, "also write the two logins of each account")
 	flag.Parse()
-	err := p.fill()
+	fill := p.fill
+	if q.url != "" {
+		q.plan = p
+		fill = q.fill
+	}
+	err := fill()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "seed:", err)
 		os.Exit(1)
