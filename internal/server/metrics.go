@@ -19,6 +19,9 @@ import (
 // closed list, so that no caller can make the number of series grow
 // (LOGS-03).
 type metrics struct {
+	// alone are the budgets that count alone when the nodes' does not answer; the
+	// list is complete before the server answers.
+	alone    []*limit.Fallback
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
@@ -142,11 +145,21 @@ func (m *metrics) store(figures func() StoreFigures) {
 		Help: "Operations that wait for the writer."}, func() float64 { return float64(figures().Queue) }))
 }
 
-// fallback counts the attempts that this node had to count alone.
+// fallback counts the attempts that this node had to count alone, of all budgets
+// together.
 func (m *metrics) fallback(f *limit.Fallback) {
+	m.alone = append(m.alone, f)
+	if len(m.alone) > 1 {
+		return
+	}
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "holdfast_limits_alone_total",
 		Help: "Attempts counted by this node alone, because what the nodes share did not answer."},
-		func() float64 { return float64(f.Alone()) }))
+		func() (sum float64) {
+			for _, f := range m.alone {
+				sum += float64(f.Alone())
+			}
+			return sum
+		}))
 }
 
 // passwords adds the figures of the line before the password hash.
