@@ -157,7 +157,7 @@ func TestTheCheckerFindsBrokenNodes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			seed := seedOf(t)
-			p := newPlay(t, overPostgres(t, 2, seed, change), seed)
+			p := newPlay(t, overPostgres(t, 2, seed, change), seed, users)
 			p.quiet = true
 			for p.violations == 0 && p.operations < brokenOps {
 				p.run(t, p.operations+1)

@@ -18,10 +18,13 @@ import (
 )
 
 // The size of a history. HOLDFAST_HISTORY_OPS asks for another number of operations,
-// and HOLDFAST_SEED for the dice of another run.
+// HOLDFAST_HISTORY_MINUTES for an end before that, and HOLDFAST_SEED for the dice of
+// another run. A long history is played by more users, because a round takes as long
+// as its longest wait, however many play.
 const (
 	historyOps = 20_000
 	users      = 8
+	usersLong  = 40
 	perRound   = 20 // operations of each caller between two rests
 	longest    = 160
 	checkWait  = time.Minute
@@ -53,7 +56,7 @@ var (
 	rack   = testsvc.Faults{Mute: 0.002, Drop: 0.003, Hold: 0.0004, Delay: 0.01, Longest: 30 * time.Millisecond, Cut: 0.001, Lose: 0.004}
 )
 
-// TestHistory: what many clients ask of 1, 2 and 3 nodes through networks that fail,
+// TestHistory (FAULT-03): what many clients ask of 1, 2 and 3 nodes through networks that fail,
 // and what they hear, is what one session alone in the world would have answered in
 // some order. An end that one node acknowledged is therefore obeyed at once by
 // refresh and introspection at every other.
@@ -70,7 +73,11 @@ func TestHistory(t *testing.T) {
 			t.Run(fmt.Sprint(count, " nodes"), func(t *testing.T) {
 				t.Parallel() // much of the time all callers wait for answers that were swallowed
 				seed := seedOf(t)
-				p := newPlay(t, overPostgres(t, count, seed, nil), seed)
+				crowd := users
+				if ops > historyOps {
+					crowd = usersLong
+				}
+				p := newPlay(t, overPostgres(t, count, seed, nil), seed, crowd)
 				p.run(t, ops*share/100)
 				p.tell(t)
 				if p.violations > 0 {
@@ -110,7 +117,7 @@ type play struct {
 	began time.Time
 }
 
-func newPlay(t *testing.T, c *cluster, seed uint64) *play {
+func newPlay(t *testing.T, c *cluster, seed uint64, users int) *play {
 	t.Helper()
 	p := &play{record: newRecord(c.clock), cluster: c, began: time.Now()}
 	p.dice = newCaller(p.record, c, seed, 0)
@@ -152,7 +159,8 @@ const awhile = idleLimit + time.Second
 func (p *play) run(t *testing.T, ops int) {
 	t.Helper()
 	said := time.Now()
-	for p.operations < ops {
+	limit := time.Duration(number(t, "HOLDFAST_HISTORY_MINUTES", 24*60)) * time.Minute
+	for p.operations < ops && time.Since(p.began) < limit {
 		p.round()
 		p.cluster.rest(t)
 		p.close()

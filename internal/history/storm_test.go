@@ -90,7 +90,7 @@ func TestStorm(t *testing.T) {
 		start func(*testing.T, uint64) *cluster
 	}{
 		"SQLite":                      {100, func(t *testing.T, _ uint64) *cluster { return overSQLite(t) }},
-		"PostgreSQL":                  {20, func(t *testing.T, seed uint64) *cluster { return overPostgres(t, 1, seed, nil) }},
+		"PostgreSQL":                  {10, func(t *testing.T, seed uint64) *cluster { return overPostgres(t, 1, seed, nil) }},
 		"two nodes, and one database": {100, func(t *testing.T, seed uint64) *cluster { return overPostgres(t, 2, seed, nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
