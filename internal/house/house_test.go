@@ -64,7 +64,7 @@ var rooms = map[string]room{
 	"docs/reference/openapi": {nil, "a description is text"},
 	"internal/door/account": {[]string{"audit", "fault", "id", "secret", "form", "problem", "cursor", "session", "grant", "docs/reference/openapi"},
 		"a door parses, calls, renders: never a store, never another door"},
-	"internal/door/admin": {[]string{"audit", "fault", "id", "secret", "problem", "cursor", "client", "user", "key", "idem", "session", "grant", "settings", "docs/reference/openapi"},
+	"internal/door/admin": {[]string{"audit", "fault", "id", "secret", "problem", "cursor", "client", "user", "upstream", "key", "idem", "session", "grant", "settings", "docs/reference/openapi"},
 		"a door parses, calls, renders: never a store, never another door"},
 	"internal/server": {[]string{"audit", "fault", "id", "secret", "settings", "client", "user", "limit", "key", "feed", "session", "token",
 		"idem", "once", "upstream", "upstream/fake", "grant", "manifest", "door/oauth", "door/account", "door/admin", "door/edx", "verify"},

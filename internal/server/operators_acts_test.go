@@ -112,6 +112,8 @@ func TestEveryChangeIsTold(t *testing.T) {
 		"putClient": {"client_updated", `Name: "shop" -> "Shop"`}, "deleteClient": {"client_deleted", ""},
 		"rotateClientSecret": {"client_secret_rotated", "secret: changed"}, "disableClient": {"client_disabled", "Disabled: false -> true"},
 		"enableClient": {"client_enabled", "Disabled: true -> false"}, "rotateKey": {"key_rotated", "purpose: sign"}, "dropKey": {"key_dropped", "alg: ES256"},
+		"linkUser": {"upstream_linked", "subject: g-1"}, "unlinkUser": {"upstream_unlinked", ""},
+		"disableUpstream": {"upstream_updated", "disabled: false -> true"}, "enableUpstream": {"upstream_updated", "disabled: true -> false"},
 	}
 	d := newDesk(t)
 	token := d.token("admin.owner")

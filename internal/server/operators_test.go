@@ -143,6 +143,8 @@ func (d *desk) samples() map[string]sample {
 		"getUser": {user, ""}, "updateUser": {user, `{"name":"Nora N."}`},
 		"enableUser": {user + "/enable", ""}, "disableUser": {user + "/disable", ""},
 		"setPassword": {user + "/password", `{"password":"another-password"}`}, "signOutUser": {user + "/sign-out", "{}"},
+		"listUserLinks": {user + "/links", ""}, "linkUser": {user + "/links", `{"upstream":"demo-google","subject":"g-1"}`}, "unlinkUser": {user + "/links/demo-google", ""},
+		"listUpstreams": {"/admin/v1/upstreams", ""}, "disableUpstream": {"/admin/v1/upstreams/demo-google/disable", ""}, "enableUpstream": {"/admin/v1/upstreams/demo-google/enable", ""},
 		"listUserSessions": {user + "/sessions", ""}, "endUserSession": {user + "/sessions/" + sid + "/end", ""},
 		"listClients": {"/admin/v1/clients", ""}, "getClient": {"/admin/v1/clients/shop", ""},
 		"putClient":          {"/admin/v1/clients/shop", `{"type":"confidential","name":"Shop","grants":["client_credentials"],"scopes":["read"]}`},

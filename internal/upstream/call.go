@@ -54,6 +54,8 @@ func newCaller(transport http.RoundTripper, now func() time.Time) *caller {
 type answer struct {
 	status int
 	body   []byte
+	// said is the body of an answer that is no refusal.
+	said object
 }
 
 // refused: the provider understood, and says no.
@@ -115,7 +117,11 @@ func (c *caller) call(ctx context.Context, address string, query url.Values, tok
 	case len(body) > maxAnswer:
 		return answer{}, fmt.Errorf("it answered with more than %d bytes", maxAnswer)
 	}
-	return answer{resp.StatusCode, body}, nil
+	a := answer{status: resp.StatusCode, body: body}
+	if !a.refused() {
+		a.said, err = parse(body) // one that makes no sense is a failure like any
+	}
+	return a, err
 }
 
 // bare is an error without the address that it was about: a query holds a token.

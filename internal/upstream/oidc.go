@@ -33,8 +33,8 @@ func discover(c *caller, u Upstream) func(context.Context) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		document, err := parse(a.body)
-		if err != nil || a.refused() {
+		document := a.said
+		if a.refused() {
 			return "", away(fmt.Errorf("its discovery document answered %d", a.status))
 		}
 		keys := document.text("jwks_uri")
@@ -72,11 +72,7 @@ func ask(ctx context.Context, c *caller, address string, query url.Values, token
 		}
 		return nil, rejected("the provider answered %d", a.status)
 	}
-	o, err := parse(a.body)
-	if err != nil {
-		return nil, away(err)
-	}
-	return o, nil
+	return a.said, nil
 }
 
 // provider makes what stands behind an upstream.

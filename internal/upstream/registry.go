@@ -285,11 +285,7 @@ func (r *Registry) put(ctx context.Context, which string, decide func(was *Upstr
 			next.Version = was.Version
 		}
 		next.Version++
-		event.Object = next.ID
-		event.Details = map[string]string{"kind": string(next.Kind), "client_ids": strings.Join(next.ClientIDs, " "), "link": string(next.Link)}
-		if next.Disabled {
-			event.Details["disabled"] = "true"
-		}
+		event.Object, event.Details = next.ID, changes(was, next)
 		stored, err := r.encode(next)
 		if err != nil {
 			return false, false, err
@@ -308,6 +304,31 @@ func (r *Registry) put(ctx context.Context, which string, decide func(was *Upstr
 		return was == nil, true, nil
 	}
 	return false, false, fault.New(fault.Conflict, "the upstream is being changed by somebody else; try again")
+}
+
+// changes says what was before and after; that a secret changed, never what it is.
+func changes(was *Upstream, next Upstream) map[string]string {
+	old := Upstream{}
+	if was != nil {
+		old = *was
+	}
+	all := map[string]string{}
+	for _, f := range []struct {
+		name          string
+		before, after any
+	}{
+		{"kind", string(old.Kind), string(next.Kind)}, {"client_ids", strings.Join(old.ClientIDs, " "), strings.Join(next.ClientIDs, " ")},
+		{"issuer", old.Issuer, next.Issuer}, {"base_url", old.BaseURL, next.BaseURL}, {"link", string(old.Link), string(next.Link)},
+		{"disabled", old.Disabled, next.Disabled},
+	} {
+		if f.before != f.after {
+			all[f.name] = fmt.Sprintf("%#v -> %#v", f.before, f.after)
+		}
+	}
+	if !old.Secret.Equal(next.Secret) {
+		all["client_secret"] = "changed"
+	}
+	return all
 }
 
 // Reseal seals again what was sealed under a key that is no longer the current

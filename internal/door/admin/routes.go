@@ -43,6 +43,13 @@ func Routes() []Route {
 		{"signOutUser", post, "/admin/v1/users/{user}/sign-out", Support, nil, false, (*Door).signOutUser},
 		{"listUserSessions", get, "/admin/v1/users/{user}/sessions", Viewer, with("ended"), false, (*Door).userSessions},
 		{"endUserSession", post, "/admin/v1/users/{user}/sessions/{sid}/end", Support, nil, false, (*Door).endUserSession},
+		{"listUserLinks", get, "/admin/v1/users/{user}/links", Viewer, nil, false, (*Door).userLinks},
+		{"linkUser", post, "/admin/v1/users/{user}/links", Support, nil, false, (*Door).linkUser},
+		{"unlinkUser", del, "/admin/v1/users/{user}/links/{upstream}", Support, nil, false, (*Door).unlinkUser},
+
+		{"listUpstreams", get, "/admin/v1/upstreams", Viewer, nil, false, (*Door).upstreams},
+		{"disableUpstream", post, "/admin/v1/upstreams/{upstream}/disable", Owner, nil, false, (*Door).disableUpstream},
+		{"enableUpstream", post, "/admin/v1/upstreams/{upstream}/enable", Owner, nil, false, (*Door).enableUpstream},
 
 		{"listClients", get, "/admin/v1/clients", Viewer, paging, false, (*Door).clients},
 		{"getClient", get, "/admin/v1/clients/{client}", Viewer, nil, false, (*Door).client},
