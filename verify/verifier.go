@@ -97,8 +97,8 @@ type Checker interface {
 // Revocations knows which tokens were ended before their time. It is the place
 // for a follower of the server's revocation feed.
 //
-// Refuse is called for every token that is otherwise good, every time it is
-// shown, remembered or not. It must not wait: it looks into memory. It returns
+// Refuse is called for every token that is otherwise good or merely out of its
+// time, every time it is shown, remembered or not. It must not wait: it looks into memory. It returns
 // nil for a token that stands, an *Error of kind Revoked for one that was
 // ended (by session, by subject and epoch, by token id, client or key), and an
 // *Error of kind Unready if it cannot know, which closes the gate with 503.
@@ -301,15 +301,19 @@ func (v *Verifier) forUs(c *Claims) error {
 }
 
 // stands checks what can change between two uses of one token.
+//
+// A token that was revoked is called so even when its time is over too: an app
+// that hears "expired" would go on refreshing a sign-in that is no more.
 func (v *Verifier) stands(c *Claims, now time.Time) error {
-	err := c.inTime(now, v.config.Skew)
-	if err != nil {
-		return err
-	}
+	late := c.inTime(now, v.config.Skew)
 	if v.config.Revocations == nil {
-		return nil
+		return late
 	}
-	return classified(v.config.Revocations.Refuse(c, now))
+	err := classified(v.config.Revocations.Refuse(c, now))
+	if late != nil && (err == nil || KindOf(err) == Unready) {
+		return late
+	}
+	return err
 }
 
 // knownKey is the fast path: a header that was seen under a good signature
