@@ -142,7 +142,7 @@ func TestTheCheckerKnowsTheTable(t *testing.T) {
 }
 
 // brokenOps is how long a broken cluster is watched at most.
-const brokenOps = 4000
+const brokenOps = 20_000
 
 // TestTheCheckerFindsBrokenNodes: real nodes whose store breaks one promise are
 // found out by the same players that find no fault in whole ones.

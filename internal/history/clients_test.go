@@ -25,6 +25,9 @@ import (
 // clientWait is how long a client waits for an answer before it gives up.
 const clientWait = time.Second
 
+// signInTries is how often a device tries to sign in again.
+const signInTries = 5
+
 // maxAnswer bounds what a client reads.
 const maxAnswer = 64 << 10
 
@@ -133,8 +136,14 @@ func (d *device) signIn(t *testing.T, r *record, n *node, number int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	turn, err := n.Sessions.Open(t.Context(), session.SignIn{User: d.user, Epoch: u.Epoch, Client: id.Client(d.client), Scope: "openid",
-		Grant: "password", AMR: "pwd", Policy: session.Policy{Rotate: true}})
+	var turn session.Turn
+	for range signInTries { // the first may meet a connection that a fault has left dead
+		turn, err = n.Sessions.Open(t.Context(), session.SignIn{User: d.user, Epoch: u.Epoch, Client: id.Client(d.client), Scope: "openid",
+			Grant: "password", AMR: "pwd", Policy: session.Policy{Rotate: true}})
+		if err == nil {
+			break
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
