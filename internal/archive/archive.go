@@ -9,7 +9,7 @@
 // implemented by the stores. It does not own the databases (rooms store/sqlite
 // and store/postgres), what the rows mean to a running server (rooms user,
 // session, client, key, feed, audit), nor the journal that a restore is held
-// against (room journal). docs/adr/0013 gives the reasons.
+// against (room journal). docs/adr/0014 gives the reasons.
 package archive
 
 import (

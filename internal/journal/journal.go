@@ -10,7 +10,7 @@
 // dies between the commit and the line leaves nothing out: the next one goes on
 // where the file ends. One read and one sync serve everybody who waits. It does
 // not own the record (room feed), the ends (rooms session, user, client, key), nor
-// what a restore makes of the lines (room archive). docs/adr/0013 gives the
+// what a restore makes of the lines (room archive). docs/adr/0014 gives the
 // reasons.
 package journal
 
