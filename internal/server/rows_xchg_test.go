@@ -65,8 +65,8 @@ func goesAbroad(t *testing.T, change ...func(*server.Config)) *abroad {
 			fmt.Fprintf(&text, "issuer = %q\n", srv.URL)
 		}
 	}
-	text.WriteString("[[users]]\nusername = \"bob\"\nemail = \"bob@gmail.com\"\nemail_verified = true\npassword = \"the-password-of-bob\"\n" +
-		"[[users]]\nusername = \"squatter\"\nemail = \"victim@gmail.com\"\npassword = \"the-password-of-a-squatter\"\n" +
+	text.WriteString("[[users]]\nusername = \"bob\"\nemail = \"bob@gmail.com\"\nemail_verified = true\n" +
+		"[[users]]\nusername = \"squatter\"\nemail = \"victim@gmail.com\"\n" +
 		"[[users]]\nusername = \"root\"\nemail = \"root@gmail.com\"\nemail_verified = true\nstaff = true\n" +
 		"[[clients]]\nid = \"apple-only\"\ntype = \"public\"\nfirst_party = true\ngrants = [\"token_exchange\", \"refresh_token\"]\nupstreams = [\"apple\"]\n")
 	w.apply(text.String())
