@@ -1,5 +1,5 @@
 # make help lists what there is.
-.PHONY: help build run test check race fuzz bench soak golden
+.PHONY: help build run test check race fuzz bench bench-postgres soak golden
 T ?= 30s
 
 help: ## this list
@@ -22,6 +22,9 @@ fuzz: ## every fuzz target for T=30s each
 
 bench: ## the figures of docs/reference/performance.md, in one run
 	@bash scripts/bench
+
+bench-postgres: ## the same on a PostgreSQL of its own, with ten million sessions
+	@bash scripts/bench -postgres -millions 10
 
 soak: ## the long forms of the tests, about an hour
 	@bash scripts/soak
