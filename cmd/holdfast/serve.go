@@ -214,11 +214,13 @@ func (c *migrateCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	config.AutoMigrate = true // this is what was asked for
-	if err := present(config); err != nil {
-		return fmt.Errorf("%w; `holdfast serve` makes one at its first start", err)
+	if config.AutoMigrate { // otherwise nobody else makes one
+		if err := present(config); err != nil {
+			return fmt.Errorf("%w; `holdfast serve` makes one at its first start", err)
+		}
 	}
-	db, err := openDatabase(ctx, config, time.Now) // opening migrates
+	config.AutoMigrate = true // opening migrates, which is what was asked for
+	db, err := openDatabase(ctx, config, time.Now)
 	if err != nil {
 		return err
 	}
