@@ -130,7 +130,7 @@ func Rules() []settings.Rule {
 		{Code: codeUser, Says: "A user has a username, at most one of password and password_hash, and plain names."},
 		{Code: codeTwice, Says: "A client, a user or an upstream is declared once."},
 		{Code: codeSecret, Says: "Exactly one of secret, secret_env and secret_file gives a confidential client its secret."},
-		{Code: codeUpstream, Says: "An upstream has a known kind, our client ids there, and https addresses."},
+		{Code: codeUpstream, Says: "An upstream has a known kind, our client ids there, https addresses, and for Facebook its one app's secret."},
 	}
 }
 
