@@ -152,7 +152,7 @@ func TestKillNodes(t *testing.T) {
 	rest := living(all)
 	var slowestStart time.Duration
 	for i := range kills {
-		time.Sleep(time.Duration(20+rand.IntN(130)) * time.Millisecond)
+		time.Sleep(time.Duration(20+rand.IntN(80)) * time.Millisecond)
 		victim := two[i%2]
 		from := time.Now()
 		victim.kill()
