@@ -30,5 +30,5 @@ soak: ## the long forms of the tests, about an hour
 	@bash scripts/soak
 
 golden: ## rewrite generated pages and golden files; then read the diff
-	go test ./internal/server -run Golden\|Reference -update
+	go generate ./internal/server
 	go test ./internal/house -run TestRows -update
