@@ -18,18 +18,28 @@ import (
 
 var update = flag.Bool("update", false, "write the generated pages anew")
 
-const (
-	rowsList = "testdata/rows.txt"
-	rowsPage = "docs/reference/standards.md"
+// list is one list of checks and the page that is made of it.
+type list struct {
+	file, page, head string
+}
+
+var (
+	standards = list{"testdata/rows.txt", "docs/reference/standards.md", pageHead}
+	// compatibility is what clients of an Open edX expect byte by byte.
+	compatibility = list{"testdata/compatibility.txt", "docs/reference/compatibility.md", compatibilityHead}
 )
 
 // A test names the rows it holds in its comment or its subtests: "TOKEN-01",
-// "TOKEN-01..04, 06", "A07". Rows of the standards have no dash.
+// "TOKEN-01..04, 06", "A07", "contract 1.3 rows 1, 4..6". Rows of the standards
+// have no dash.
 var (
-	dashed = regexp.MustCompile(`\b([A-Z]{3,8})-(\d\d)((?:\.\.\d\d)?(?:, ?\d\d(?:\.\.\d\d)?\b)*)`)
-	plain  = regexp.MustCompile(`\b(AD|JW|RS|[A-Z])(\d\d)(?:\.\.(?:AD|JW|RS|[A-Z])?(\d\d))?\b`)
-	number = regexp.MustCompile(`(\d\d)(?:\.\.(\d\d))?`)
-	testFn = regexp.MustCompile(`(?ms)((?:^//[^\n]*\n)*)^func (Test\w+|Fuzz\w+)\(.*?^}`)
+	dashed   = regexp.MustCompile(`\b([A-Z]{3,8})-(\d\d)((?:\.\.\d\d)?(?:, ?\d\d(?:\.\.\d\d)?\b)*)`)
+	plain    = regexp.MustCompile(`\b(AD|JW|RS|[A-Z])(\d\d)(?:\.\.(?:AD|JW|RS|[A-Z])?(\d\d))?\b`)
+	contract = regexp.MustCompile(`\bcontract (\d\.\d+) rows? (\d+(?:\.\.\d+)?(?:, \d+(?:\.\.\d+)?)*)`)
+	slashed  = regexp.MustCompile(`^(\d\.\d+)/(\d+(?:\.\.\d+)?)$`)
+	parts    = regexp.MustCompile(`(\d+)(?:\.\.(\d+))?`)
+	number   = regexp.MustCompile(`(\d\d)(?:\.\.(\d\d))?`)
+	testFn   = regexp.MustCompile(`(?ms)((?:^//[^\n]*\n)*)^func (Test\w+|Fuzz\w+)\(.*?^}`)
 )
 
 // rowsIn lists the rows that a text names.
@@ -50,6 +60,11 @@ func rowsIn(text string) map[string]bool {
 			add("%s-%02d", m[1], n[1], n[2])
 		}
 	}
+	for _, m := range append(contract.FindAllStringSubmatch(text, -1), slashed.FindAllStringSubmatch(text, -1)...) {
+		for _, n := range parts.FindAllStringSubmatch(m[2], -1) {
+			add("%s/%d", m[1], n[1], n[2])
+		}
+	}
 	for _, m := range plain.FindAllStringSubmatch(text, -1) {
 		add("%s%02d", m[1], m[2], m[3])
 	}
@@ -63,9 +78,12 @@ type test struct {
 	rows map[string]bool
 }
 
-func allTests(t *testing.T) map[string][]test {
+// byName is every test by its name, which several may share.
+type byName map[string][]test
+
+func allTests(t *testing.T) byName {
 	t.Helper()
-	found := map[string][]test{}
+	found := byName{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -106,9 +124,9 @@ type section struct {
 	rows  []row
 }
 
-func listed(t *testing.T) (all []section) {
+func listed(t *testing.T, file string) (all []section) {
 	t.Helper()
-	f, err := os.Open(rowsList)
+	f, err := os.Open(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +152,7 @@ func listed(t *testing.T) (all []section) {
 			r.words, r.later, _ = strings.Cut(rest, "; later: ")
 		}
 		if len(r.names) == 0 || len(all) == 0 {
-			t.Fatalf("%s: no row in %q", rowsList, line)
+			t.Fatalf("%s: no row in %q", file, line)
 		}
 		all[len(all)-1].rows = append(all[len(all)-1].rows, r)
 	}
@@ -145,10 +163,44 @@ func listed(t *testing.T) (all []section) {
 // tested is, every test it is said to be tested by exists, and no test names a
 // row of the catalogue that is not listed. It makes docs/reference/standards.md.
 func TestRows(t *testing.T) {
-	tests, sections := allTests(t), listed(t)
+	tests := allTests(t)
+	known := tests.hold(t, standards)
+	for name, all := range tests {
+		for _, one := range all {
+			for r := range one.rows {
+				if strings.Contains(r, "-") && !known[r] && slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(k string) bool {
+					return strings.HasPrefix(k, r[:strings.Index(r, "-")+1])
+				}) {
+					t.Errorf("%s in %s names %s, which is in no list", name, one.dir, r)
+				}
+			}
+		}
+	}
+}
+
+// TestRowsOfCompatibility does the same for what clients of an Open edX expect, and
+// makes docs/reference/compatibility.md.
+func TestRowsOfCompatibility(t *testing.T) {
+	tests := allTests(t)
+	known := tests.hold(t, compatibility)
+	for name, all := range tests {
+		for _, one := range all {
+			for r := range one.rows {
+				if strings.Contains(r, "/") && !known[r] {
+					t.Errorf("%s in %s names %s, which is in no list", name, one.dir, r)
+				}
+			}
+		}
+	}
+}
+
+// hold holds one list against the tests, makes its page, and returns its rows.
+func (tests byName) hold(t *testing.T, l list) map[string]bool {
+	t.Helper()
+	sections := listed(t, l.file)
 	known := map[string]bool{}
 	var page bytes.Buffer
-	page.WriteString(pageHead)
+	page.WriteString(l.head)
 	for _, s := range sections {
 		fmt.Fprintf(&page, "\n## %s\n\n| row | what is held | tests |\n|---|---|---|\n", s.title)
 		for _, r := range s.rows {
@@ -169,18 +221,7 @@ func TestRows(t *testing.T) {
 			fmt.Fprintf(&page, "| %s | %s | %s |\n", r.shown, words, strings.Join(held, ", "))
 		}
 	}
-	for name, all := range tests {
-		for _, one := range all {
-			for r := range one.rows {
-				if strings.Contains(r, "-") && !known[r] && slices.ContainsFunc(slices.Collect(maps.Keys(known)), func(k string) bool {
-					return strings.HasPrefix(k, r[:strings.Index(r, "-")+1])
-				}) {
-					t.Errorf("%s in %s names %s, which is in no list", name, one.dir, r)
-				}
-			}
-		}
-	}
-	file := filepath.Join(root, rowsPage)
+	file := filepath.Join(root, l.page)
 	if *update {
 		if err := os.WriteFile(file, page.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
@@ -191,8 +232,9 @@ func TestRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range outdated(string(is), page.String()) {
-		t.Errorf("%s: %s; run `go test ./internal/house -run TestRows -update`", rowsPage, wrong)
+		t.Errorf("%s: %s; run `go test ./internal/house -run TestRows -update`", l.page, wrong)
 	}
+	return known
 }
 
 // outdated tells what a page says that is not so. A test that the page does not
@@ -240,7 +282,7 @@ func outdated(is, should string) (wrong []string) {
 }
 
 // holding lists the tests that hold a row, as the page shows them.
-func holding(t *testing.T, r row, tests map[string][]test) []string {
+func holding(t *testing.T, r row, tests byName) []string {
 	t.Helper()
 	byDir := map[string][]string{}
 	for name, all := range tests {
@@ -272,4 +314,14 @@ CHAIN are the properties of the refresh chain ([chain.md](chain.md)), INV what m
 fault. The rows of attacks have a dash in their names, those of the standards have none: A is OAuth
 2.1, D discovery, V revocation, I introspection, J access tokens, JW JOSE, O OpenID Connect, Y RFC
 9700, RS resource servers, AD the operators' API. *Later* says what a row waits for.
+`
+
+const compatibilityHead = `# What clients of an Open edX may rely on
+
+Made by ` + "`go test ./internal/house -run TestRows -update`" + ` from the list of what the apps, pages and
+services of an Open edX expect and the tests that name it; a line that should be tested and is not
+fails that test. Where we differ on purpose, and why, is
+[adr/0014](../adr/0014-open-edx-differences.md).
+
+The rows of a section are counted in the order of this page. *Later* says what a row waits for.
 `

@@ -107,7 +107,7 @@ type Config struct {
 	MetricsListen string `toml:"metrics_listen"`
 
 	// Doors lists the dialects that are spoken besides the standard one: "edx" is
-	// Open edX (docs/guide/openedx.md). None is the default, because a door that
+	// Open edX (docs/reference/compatibility.md). None is the default, because a door that
 	// nobody needs is one more to guard; holdfast dev opens all that nobody wrote.
 	Doors []string `toml:"doors"`
 

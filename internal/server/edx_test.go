@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -132,7 +133,8 @@ func (a attack) renewed(h held) answer {
 
 func jwtHeader(token string) http.Header { return http.Header{"Authorization": {"JWT " + token}} }
 
-// TestEdXToken (contract 1.2 rows 1..9, 1.11 rows 1..14, R36, R37, R40, R43): what a
+// TestEdXToken (contract 1.2 rows 1..9, contract 1.3 row 3, contract 1.11 rows 1..4, 6..12, contract 1.13 row 1,
+// contract 2.1 row 1, R36, R37, R40, R43): what a
 // sign-in is answered, with and without the trailing slash, by user name and by
 // e-mail address, as JWT and opaque.
 func TestEdXToken(t *testing.T) {
@@ -165,7 +167,18 @@ func TestEdXToken(t *testing.T) {
 	if header.Type != "JWT" {
 		a.Errorf("X-Token-Type: %+v", header)
 	}
-	a.edxClaims(claims(a.learner("demo-edx").Access))
+	h := a.learner("demo-edx")
+	a.edxClaims(claims(h.Access))
+	head, _ := base64.RawURLEncoding.DecodeString(strings.Split(h.Access, ".")[0])
+	if !strings.HasPrefix(string(head), `{"alg":"RS256","kid":"`) {
+		a.Errorf("header %s", head)
+	}
+	few := claims(a.holds(a.app(accessToken, nil, "grant_type", "refresh_token", "client_id", "demo-edx", "refresh_token", h.Refresh, "scope", "read", "token_type", "jwt"), "").Access)
+	for _, name := range []string{"email", "name", "administrator", "user_id"} {
+		if few[name] != nil {
+			a.Errorf("the scope read opens %s", name)
+		}
+	}
 }
 
 // edxClaims holds the claims of contract 1.11.
@@ -188,7 +201,7 @@ func (a attack) edxClaims(c map[string]any) {
 	}
 }
 
-// TestEdXErrors (contract 1.3 rows 1..11, R45): every refusal of the token endpoint,
+// TestEdXErrors (contract 1.3 rows 1, 4..11, contract 2.2 row 1, R45): every refusal of the token endpoint,
 // byte by byte.
 func TestEdXErrors(t *testing.T) {
 	a := edx(t)
@@ -230,7 +243,7 @@ func TestEdXErrors(t *testing.T) {
 			a.Errorf("Allow %q", got.header.Get("Allow"))
 		}
 	})
-	a.in("contract 1.3 row 6 other client's, R7", func(a attack) {
+	a.in("contract 1.3 row 6 other client's, R07", func(a attack) {
 		h := a.learner("demo-edx")
 		a.exactly(a.app(accessToken, nil, "grant_type", "refresh_token", "client_id", "edx-opaque", "refresh_token", h.Refresh), 400, `{"error":"invalid_grant"}`)
 		if a.renewed(h).status != 200 {
@@ -247,7 +260,8 @@ func fieldsIn(s string) (all []string) {
 	return all
 }
 
-// TestEdXClients (contract 1.2 rows 10..13, 1.11 rows 5, 9, 1.13 row 13, R36, R38):
+// TestEdXClients (contract 1.2 rows 10..12, contract 1.11 rows 5, 9, contract 1.12 row 6,
+// contract 1.13 row 2, R36, R38):
 // services, restricted applications and the switch that takes JWTs from an app.
 func TestEdXClients(t *testing.T) {
 	a := edx(t)
@@ -295,7 +309,7 @@ func TestEdXClients(t *testing.T) {
 	})
 }
 
-// TestEdXRefresh (contract 1.4 rows 1..3, R2, R3, R4, R13, R14, R18, R23, R42): a
+// TestEdXRefresh (contract 1.4 rows 1..3, contract 1.7 row 4, R02, R04, R14, R18, R42): a
 // refresh keeps the grant's words and scope, and ends with what ended it.
 func TestEdXRefresh(t *testing.T) {
 	a := edx(t)
