@@ -531,3 +531,39 @@ func TestExchangesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretOutlivesItsKey: an upstream's secret is stored sealed, and sealed again
+// before the key that sealed it is gone.
+func TestSecretOutlivesItsKey(t *testing.T) {
+	w := goesAbroad(t)
+	stored := func() []byte {
+		rows, err := w.db.Upstreams().Upstreams(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if r.ID == "facebook" {
+				return r.Sealed
+			}
+		}
+		t.Fatal("it is not stored")
+		return nil
+	}
+	first := stored()
+	if len(first) == 0 || strings.Contains(string(first), "secret-of-our-app") {
+		t.Fatalf("the secret is stored as %q", first)
+	}
+	w.operator("POST", "/admin/v1/keys/rotate", `{"purpose":"opaque","force":true}`)
+	for range 2 {
+		if err := w.server.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(stored()[:5]) == string(first[:5]) {
+		t.Error("it is still sealed under the key that was rotated out")
+	}
+	w.link("bob", "facebook", "f-1")
+	if got := w.signedInAs(w.accessToken("facebook", w.person("f-1", ""))); got != "bob" {
+		t.Errorf("after the rotation it signs in %q", got)
+	}
+}
