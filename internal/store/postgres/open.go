@@ -99,8 +99,8 @@ func newOpening(o session.Opening) opening {
 
 // Open implements session.Store, in one round trip.
 func (s Sessions) Open(ctx context.Context, o session.Opening) error {
-	open := newOpening(o)
 	return s.db.write(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		open := newOpening(o) // each try draws its own positions in the audit
 		b := &pgx.Batch{}
 		b.Queue(lockAccount, open.user)
 		if len(open.replaced) > 0 {
@@ -157,9 +157,9 @@ var endAll = `WITH moved AS (UPDATE account SET epoch = epoch + 1 WHERE id = $1 
 
 // EndAll implements session.Store.
 func (s Sessions) EndAll(ctx context.Context, e session.Everywhere) (epoch uint32, err error) {
-	args := append([]any{[id.Size]byte(e.User), s.db.given()}, epochArgs(e)...)
-	args = append(args, accountArgs(nil, e.Audit)...)
 	err = s.db.write(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		args := append([]any{[id.Size]byte(e.User), s.db.given()}, epochArgs(e)...)
+		args = append(args, accountArgs(nil, e.Audit)...)
 		err := c.QueryRow(ctx, endAll, args...).Scan(&epoch)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return refuse(session.ErrNotFound)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,15 +157,19 @@ func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
 		return session.ErrChanged
 	}
 	text, args := replaceTold, swapArgs(ch.Next)
-	switch told := len(ch.Entries)+len(ch.Audit) > 0; {
+	told := len(ch.Entries)+len(ch.Audit) > 0
+	switch {
 	case told:
-		args = append(args, accountArgs(ch.Entries, ch.Audit)...)
 	case s.db.relaxed && ch.Relaxed && ch.Next.EndReason == "":
 		text = replaceRelaxed
 	default:
 		return s.db.together(ctx, args)
 	}
 	return s.db.write(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		return changedOne(c.Exec(ctx, text, args...))(session.ErrChanged)
+		all := args
+		if told { // each try draws its own positions in the audit
+			all = append(slices.Clip(args), accountArgs(ch.Entries, ch.Audit)...)
+		}
+		return changedOne(c.Exec(ctx, text, all...))(session.ErrChanged)
 	})
 }
