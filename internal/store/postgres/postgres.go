@@ -98,6 +98,7 @@ type DB struct {
 	relaxed  bool
 	stats    counters
 	breaker  *breaker
+	doubts   doubts
 	group    group
 	purge    purgeCursor
 

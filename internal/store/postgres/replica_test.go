@@ -238,6 +238,7 @@ func standbyIsNotServedFrom(t *testing.T, primary, replica *testsvc.Postgres, ad
 func unreplicatedIsNoSuccess(t *testing.T, primary, replica *testsvc.Postgres, address string) {
 	db := openAt(t, address, Options{})
 	_, s := signIn(t, db)
+	_, other := signIn(t, db)
 	replica.Kill(t)
 	told := make(chan error, 1)
 	go func() { told <- db.Sessions().Replace(t.Context(), ended(s)) }()
@@ -263,6 +264,21 @@ func unreplicatedIsNoSuccess(t *testing.T, primary, replica *testsvc.Postgres, a
 	}
 	if st := db.Stats(); st.Unreplicated != 1 {
 		t.Errorf("counted %d cancelled waits", st.Unreplicated)
+	}
+	// Whoever repeats the request must not be told that it is done before it is.
+	if l, err := db.Sessions().Load(t.Context(), s.ID); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("while the replica is away, the session that may yet come back is read as %q (%v)", l.Session.EndReason, err)
+	}
+	if _, err := db.Sessions().Load(t.Context(), other.ID); err != nil {
+		t.Errorf("another session: %v", err)
+	}
+	replica.Restart(t)
+	until(t, "the session to be read again", func() bool {
+		l, err := db.Sessions().Load(t.Context(), s.ID)
+		return err == nil && l.Session.EndReason == fault.SignedOut
+	})
+	if n := db.doubts.any.Load(); n != 0 {
+		t.Errorf("%d sessions are still in doubt", n)
 	}
 }
 

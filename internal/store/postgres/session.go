@@ -59,6 +59,9 @@ func (s Sessions) Now(ctx context.Context) (time.Time, error) {
 // Load implements session.Store: one round trip, also for a session that hangs
 // under another.
 func (s Sessions) Load(ctx context.Context, which id.Session) (l session.Loaded, err error) {
+	if err := s.db.settled(ctx, which); err != nil {
+		return session.Loaded{}, err
+	}
 	err = s.db.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		l, err = s.db.scanSession(c.QueryRow(ctx, loadOne, [id.Size]byte(which)))
 		if errors.Is(err, pgx.ErrNoRows) {
@@ -156,6 +159,10 @@ func (s Sessions) Replace(ctx context.Context, ch session.Change) error {
 	if ch.Next.Version == 0 {
 		return session.ErrChanged
 	}
+	return s.db.doubt(ch.Next.ID, s.replace(ctx, ch))
+}
+
+func (s Sessions) replace(ctx context.Context, ch session.Change) error {
 	text, args := replaceTold, swapArgs(ch.Next)
 	told := len(ch.Entries)+len(ch.Audit) > 0
 	switch {
