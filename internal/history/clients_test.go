@@ -25,6 +25,11 @@ import (
 // clientWait is how long a client waits for an answer before it gives up.
 const clientWait = time.Second
 
+// maxOpen is how many operations of one session may have no outcome in one round.
+// Each of them doubles the orders that are possible, so a device that has heard
+// nothing that often waits for the next round.
+const maxOpen = 6
+
 // signInTries is how often a device tries to sign in again.
 const signInTries = 5
 
@@ -116,6 +121,7 @@ type device struct {
 	access  []accessToken
 	over    bool
 	asked   int
+	open    int // operations of this round that nobody heard the outcome of
 }
 
 type refreshToken struct {
@@ -165,9 +171,13 @@ func newCaller(r *record, c *cluster, seed, number uint64) *caller {
 		http: &http.Client{Timeout: clientWait, Transport: &http.Transport{DisableCompression: true}}}
 }
 
-// once asks one thing for a device.
-func (c *caller) once(d *device) {
+// once asks one thing for a device, and reports whether it did.
+func (c *caller) once(d *device) bool {
 	d.mu.Lock()
+	if d.open >= maxOpen {
+		d.mu.Unlock()
+		return false
+	}
 	d.asked++
 	newest := d.refresh[len(d.refresh)-1]
 	before := d.refresh[max(len(d.refresh)-2, 0)]
@@ -191,6 +201,16 @@ func (c *caller) once(d *device) {
 		c.signOut(d, at, any)
 	default:
 		c.everywhere(d, at, a)
+	}
+	return true
+}
+
+// unheard counts an operation without an outcome.
+func (d *device) unheard(out reply) {
+	if out.kind == unknown {
+		d.mu.Lock()
+		d.open++
+		d.mu.Unlock()
 	}
 }
 
@@ -233,6 +253,7 @@ func (c *caller) refresh(d *device, at int, t refreshToken) {
 	case status == http.StatusServiceUnavailable && reason == "late":
 		out = reply{kind: late}
 	}
+	d.unheard(out)
 	c.answered(a, out)
 }
 
@@ -288,6 +309,7 @@ func (c *caller) signOut(d *device, at int, t refreshToken) {
 	if status == http.StatusOK {
 		out.kind = done
 	}
+	d.unheard(out)
 	c.answered(a, out)
 }
 
@@ -308,6 +330,10 @@ func (c *caller) everywhere(d *device, at int, t accessToken) {
 		out.kind = done
 	case http.StatusUnauthorized:
 		out.kind = refused
+	}
+	d.unheard(out)
+	for _, s := range d.siblings {
+		s.unheard(out)
 	}
 	c.answered(own, out)
 	for _, o := range others {

@@ -27,7 +27,7 @@ const (
 	usersLong  = 40
 	perRound   = 20 // operations of each caller between two rests
 	longest    = 160
-	checkWait  = time.Minute
+	checkWait  = 20 * time.Second
 )
 
 // number reads a number from the environment.
@@ -80,8 +80,8 @@ func TestHistory(t *testing.T) {
 				p := newPlay(t, overPostgres(t, count, seed, nil), seed, crowd)
 				p.run(t, ops*share/100)
 				p.tell(t)
-				if p.violations > 0 {
-					t.Errorf("%d sessions answered as one alone would not", p.violations)
+				if p.violations > 0 || p.undecided > p.checked/20 {
+					t.Errorf("%d sessions of %d answered as one alone would not; of %d nobody knows", p.violations, p.checked, p.undecided)
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -111,7 +111,7 @@ type play struct {
 	dice    *caller
 
 	sessions, checked, violations int
-	operations                    int
+	operations, undecided         int
 	// quiet: violations are looked for, and not shown.
 	quiet bool
 	began time.Time
@@ -199,7 +199,9 @@ func (p *play) round() {
 			i++
 			all.Go(func() {
 				for range perRound {
-					c.once(d)
+					if !c.once(d) {
+						break
+					}
 					if asked.Add(1) == middle && jolt > 0 {
 						p.cluster.clock.advance(jolt)
 					}
@@ -209,7 +211,10 @@ func (p *play) round() {
 		}
 	}
 	all.Wait()
-	p.operations += len(p.callers) * perRound
+	p.operations += int(asked.Load())
+	for _, d := range p.devices {
+		d.open = 0
+	}
 }
 
 // renew signs a device in again.
@@ -227,7 +232,8 @@ func (p *play) check(t *testing.T, d *device) {
 	switch porcupine.CheckOperationsTimeout(table(), raced(ops), checkWait) {
 	case porcupine.Ok:
 	case porcupine.Unknown:
-		t.Errorf("session %d: no order of %d operations found in %v", d.session, len(ops), checkWait)
+		p.undecided++
+		t.Logf("session %d: neither an order of %d operations nor the lack of one was found in %v", d.session, len(ops), checkWait)
 	default:
 		p.violations++
 		if p.violations <= 3 && !p.quiet {
@@ -268,7 +274,7 @@ func (p *play) tell(t *testing.T) {
 	for _, n := range p.cluster.nodes {
 		before, behind = before.Add(n.before.Counts()), behind.Add(n.behind.Counts())
 	}
-	t.Logf("%d operations on %d sessions over %d nodes in %v, %d violations", p.operations, p.checked, len(p.cluster.nodes), time.Since(p.began).Round(time.Second), p.violations)
+	t.Logf("%d operations on %d sessions over %d nodes in %v, %d violations, %d undecided", p.operations, p.checked, len(p.cluster.nodes), time.Since(p.began).Round(time.Second), p.violations, p.undecided)
 	t.Logf("before the nodes: %+v", before)
 	t.Logf("behind the nodes: %+v", behind)
 	for _, name := range slices.Sorted(maps.Keys(p.outcomes)) {
