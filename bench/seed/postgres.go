@@ -161,23 +161,24 @@ func (p postgresPlan) minted(ctx context.Context, db *postgres.DB, root key.Root
 		return "", err
 	}
 	defer c.Close(ctx)
-	tokens, seen := token.Refreshes{Keys: ring}, map[id.Session]bool{}
+	// A little more than is needed, because a sample has no exact size.
+	share := min(100, 120*float64(p.devices)/float64(p.sessions))
+	rows, err := c.Query(ctx, "SELECT id FROM session TABLESAMPLE BERNOULLI ($1) LIMIT $2", share, p.devices)
+	if err != nil {
+		return "", err
+	}
+	all, err := pgx.CollectRows(rows, pgx.RowTo[[id.Size]byte])
+	if err != nil {
+		return "", err
+	}
+	tokens := token.Refreshes{Keys: ring}
 	var b strings.Builder
-	for len(seen) < min(p.devices, p.sessions) {
-		var which [id.Size]byte
-		err := c.QueryRow(ctx, "SELECT id FROM session WHERE id >= $1 ORDER BY id LIMIT 1", [id.Size]byte(id.NewSession())).Scan(&which)
-		if errors.Is(err, pgx.ErrNoRows) || err == nil && seen[which] {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
+	for _, which := range all {
 		l, err := db.Sessions().Load(ctx, which)
 		if err != nil {
 			return "", err
 		}
 		s := l.Session
-		seen[which] = true
 		fmt.Fprintln(&b, tokens.Encode(s.ID, s.Secret, uint32(s.Chain.Newest), s.Chain.IssuedAt).Reveal())
 	}
 	return b.String(), nil
