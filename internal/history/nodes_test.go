@@ -345,9 +345,10 @@ func (c *cluster) until(t *testing.T, otherwise string, ok func() bool) {
 	}
 }
 
-// newUser makes an account.
+// newUser makes an account. The clock goes on, as it does between two people.
 func (c *cluster) newUser(t *testing.T, name string) user.User {
 	t.Helper()
+	c.clock.advance(time.Second)
 	email := name + "@example.com"
 	u, err := c.nodes[0].Users.Create(t.Context(), user.Declared{Username: name, Email: &email})
 	if err != nil {
