@@ -98,6 +98,10 @@ func (is *Issuer) exchange(ctx context.Context, c client.Client, r Request) (ear
 	if err != nil {
 		return earned{}, err
 	}
+	c, err = is.current(ctx, r.Client)
+	if err != nil {
+		return earned{}, err
+	}
 	up, err := is.upstreamFor(c, r.Subject)
 	if err != nil {
 		return earned{}, err
