@@ -66,6 +66,32 @@ func TestGoals(t *testing.T) {
 	}
 }
 
+// On PostgreSQL the floors are others, and throughput is held against a peer's.
+func TestPostgresGoals(t *testing.T) {
+	of := func(cpu, speed float64) map[string]string {
+		r := record{Runs: 1}
+		for _, c := range connections {
+			at := func(server string, d drive.Result) {
+				d.Scenario, d.Connections, d.Operations, d.Rotated = drive.Refresh, c, 100, 100
+				r.Samples = append(r.Samples, sample{server, 0, d})
+			}
+			at(onPostgres, drive.Result{CPU: cpu, Apart: cpu / 2, PerSecond: speed})
+			at(twoNodes, drive.Result{CPU: cpu, PerSecond: 2 * speed})
+			at(web, drive.Result{CPU: 1})
+			at(direct, drive.Result{CPU: 0.5})
+		}
+		r.fact(hotShare, 0.5)
+		return verdicts(r)
+	}
+	cpu, speed, hot := "refresh CPU / floor (c) CPU, 16 connections", "refreshes / the fastest peer's 529, 16 connections", hotShare
+	if v := of(1.4, 6*529); v[cpu] != "met" || v[speed] != "met" || v[hot] != "MISSED" || v["refresh CPU / floor (d) CPU, 16 connections"] != "MISSED" {
+		t.Errorf("%v", v)
+	}
+	if v := of(1.6, 6*528); v[cpu] != "MISSED" || v[speed] != "MISSED" || v["devices signed out"] != "met" {
+		t.Errorf("%v", v)
+	}
+}
+
 // Three runs together are one record of all their rounds.
 func TestRunsTogether(t *testing.T) {
 	var files []string

@@ -65,7 +65,7 @@ func openStatements(url string, rows, conns int) (*statements, error) {
 	return s, err
 }
 
-// fill opens sessions as full as they get: every use of the chain is there.
+// fill opens sessions as long as they are after some refreshes.
 func (s *statements) fill(ctx context.Context, db *postgres.DB, rows int) error {
 	at := time.Now().Truncate(time.Millisecond).Add(-24 * time.Hour)
 	owner := user.User{ID: id.NewUser(), Epoch: 1, Version: 1, Username: "floor" + strings.ToLower(rand.Text()), CreatedAt: at, UpdatedAt: at}

@@ -44,8 +44,8 @@ const (
  SELECT 'user-' || md5(i::text) || tail, md5('account ' || i)::uuid FROM generate_series($1::int, $2::int) i, unnest(ARRAY['', '@example.com']) tail`
 	sqlSessions = `INSERT INTO session (id, account, version, epoch, used_at, created_at, auth_time, install, secret, attempt, client, scope, earned, amr, bound_to,
  device_name, device_model, device_system, device_app, chain)
- SELECT gen_random_uuid(), md5('account ' || 1 + i % $4::int)::uuid, $5, 1, $3 - (i % 1000) * 3600000::bigint, $3 - (i % 1000 + 24) * 3600000::bigint,
- $3 - (i % 1000 + 24) * 3600000::bigint, gen_random_uuid(), uuid_send(gen_random_uuid()), substr(uuid_send(gen_random_uuid()), 1, 8),
+ SELECT gen_random_uuid(), md5('account ' || 1 + i % $4::int)::uuid, $5, 1, $3 - (i % 1000 + 8) * 3600000::bigint, $3 - (i % 1000 + 32) * 3600000::bigint,
+ $3 - (i % 1000 + 32) * 3600000::bigint, gen_random_uuid(), uuid_send(gen_random_uuid()), substr(uuid_send(gen_random_uuid()), 1, 8),
  $6, $7, 'password', 'pwd', '', (ARRAY['Pixel 8 Pro', 'Nora''s iPhone', 'Galaxy A54'])[1 + i % 3], (ARRAY['GP4BC', 'iPhone16,2', 'SM-A546B'])[1 + i % 3],
  (ARRAY['Android 16', 'iOS 26.1', 'Android 15'])[1 + i % 3], '5.12.1', $8 FROM generate_series($1::int, $2::int) i`
 	sqlRefresh = `UPDATE session SET version = version + 1, used_at = used_at + 3600000, chain = $3 WHERE id >= $1 AND id < $2`
