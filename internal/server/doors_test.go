@@ -23,8 +23,55 @@ import (
 // the whole server on a real listener, a real database and a virtual clock.
 // The commands are described in testdata/doors/README.md.
 func TestDoors(t *testing.T) {
+	runDialogs(t, testscript.Params{Dir: "../../testdata/doors"}, standardDialect)
+}
+
+// TestDoorsEdX (contract 1.4 row 1, R02..04, R13..14, R18) tells the stories of a
+// refresh token at the door of Open edX.
+func TestDoorsEdX(t *testing.T) {
+	var files []string
+	for _, story := range []string{"two-calls-at-once", "lost-answer-after-1s", "lost-answer-after-10min", "lost-answer-after-3days", "lost-answer-after-60days",
+		"answer-comes-late", "thief-first", "thief-second", "sign-out", "idle", "same-install-signs-in-again"} {
+		files = append(files, "../../testdata/doors/"+story+".txt")
+	}
+	runDialogs(t, testscript.Params{Files: files}, edxDialect)
+}
+
+// dialect is how the people of a story speak to a door.
+type dialect struct {
+	token, revoke, me string
+	client, scheme    string
+	// always is sent with every token request.
+	always url.Values
+	// code reads the error code of a refusal in the words of the stories.
+	code func(body []byte) string
+}
+
+var standardDialect = dialect{token: "/oauth2/token", revoke: "/oauth2/revoke", me: "/oauth2/userinfo", client: "demo-native", scheme: "Bearer ",
+	code: func(body []byte) string {
+		var e struct{ Error, Type string }
+		_ = json.Unmarshal(body, &e)
+		if kind, ok := strings.CutPrefix(e.Type, "urn:holdfast:problem:"); ok {
+			e.Error = kind
+		}
+		return e.Error
+	}}
+
+var edxDialect = dialect{token: "/oauth2/access_token/", revoke: "/oauth2/revoke_token/", me: "/api/mobile/v0.5/my_user_info", client: "demo-edx", scheme: "JWT ",
+	always: url.Values{"token_type": {"JWT"}, "asymmetric_jwt": {"true"}},
+	code: func(body []byte) string {
+		var e struct{ Detail string }
+		_ = json.Unmarshal(body, &e)
+		if e.Detail == "Invalid token." || e.Detail == "Token has expired." {
+			return "invalid_token"
+		}
+		return standardDialect.code(body)
+	}}
+
+// runDialogs runs stories in a dialect.
+func runDialogs(t *testing.T, p testscript.Params, d dialect) {
 	testscript.Run(t, testscript.Params{
-		Dir: "../../testdata/doors",
+		Dir: p.Dir, Files: p.Files,
 		Setup: func(env *testscript.Env) error {
 			h, err := newHouse(env.WorkDir)
 			if err != nil {
@@ -36,7 +83,7 @@ func TestDoors(t *testing.T) {
 				}
 				h.close()
 			})
-			env.Values[stageKey] = &stage{house: h, people: map[string]*person{}, kept: map[string]string{}}
+			env.Values[stageKey] = &stage{house: h, people: map[string]*person{}, kept: map[string]string{}, dialect: d}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -61,6 +108,7 @@ type stage struct {
 	who    *person
 	last   answer
 	kept   map[string]string
+	dialect
 }
 
 // person is one device or thief and what it holds.
@@ -97,7 +145,7 @@ func cmdAs(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
 	p := s.people[args[0]]
 	if p == nil {
-		p = &person{name: args[0], client: "demo-native", user: "demo", password: "demo-password"}
+		p = &person{name: args[0], client: s.dialect.client, user: "demo", password: "demo-password"}
 		s.people[args[0]] = p
 	}
 	for k, v := range fieldsOf(ts, args[1:]) {
@@ -133,6 +181,7 @@ func fieldsOf(ts *testscript.TestScript, args []string) url.Values {
 // a field given as name= is not sent.
 func (s *stage) ask(ts *testscript.TestScript, path string, base url.Values, args []string) answer {
 	p := s.actor(ts)
+	maps.Copy(base, s.always)
 	base.Set("client_id", p.client)
 	if p.secret != "" {
 		base.Set("client_secret", p.secret)
@@ -181,7 +230,7 @@ func (s *stage) signInFields(p *person) url.Values {
 func cmdSignIn(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
 	p := s.actor(ts)
-	p.take(s.ask(ts, "/oauth2/token", s.signInFields(p), args))
+	p.take(s.ask(ts, s.token, s.signInFields(p), args))
 }
 
 func (p *person) refreshFields() url.Values {
@@ -192,7 +241,7 @@ func (p *person) refreshFields() url.Values {
 func cmdRefresh(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
 	p := s.actor(ts)
-	p.take(s.ask(ts, "/oauth2/token", p.refreshFields(), args))
+	p.take(s.ask(ts, s.token, p.refreshFields(), args))
 }
 
 // cmdLoseAnswer: lose-answer [sign-in|refresh] - the server answers, the
@@ -204,7 +253,7 @@ func cmdLoseAnswer(ts *testscript.TestScript, _ bool, args []string) {
 	if len(args) > 0 && args[0] == "sign-in" {
 		base, args = s.signInFields(p), args[1:]
 	}
-	a := s.ask(ts, "/oauth2/token", base, args)
+	a := s.ask(ts, s.token, base, args)
 	if a.status != http.StatusOK {
 		ts.Fatalf("the answer to lose was %d %s", a.status, a.body)
 	}
@@ -214,7 +263,7 @@ func cmdLoseAnswer(ts *testscript.TestScript, _ bool, args []string) {
 func cmdHoldAnswer(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
 	p := s.actor(ts)
-	a := s.ask(ts, "/oauth2/token", p.refreshFields(), args)
+	a := s.ask(ts, s.token, p.refreshFields(), args)
 	before := *p
 	p.take(a)
 	p.held, p.refresh, p.access = p.refresh, before.refresh, before.access
@@ -235,6 +284,7 @@ func cmdTogether(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
 	p := s.actor(ts)
 	form := p.refreshFields()
+	maps.Copy(form, s.always)
 	form.Set("client_id", p.client)
 	answers, errs := make([]answer, n), make([]error, n)
 	var wg sync.WaitGroup
@@ -242,7 +292,7 @@ func cmdTogether(ts *testscript.TestScript, _ bool, args []string) {
 	for i := range n {
 		wg.Go(func() {
 			<-start
-			answers[i], errs[i] = s.house.send(http.MethodPost, "/oauth2/token", "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), nil)
+			answers[i], errs[i] = s.house.send(http.MethodPost, s.token, "application/x-www-form-urlencoded", strings.NewReader(form.Encode()), nil)
 		})
 	}
 	close(start)
@@ -279,17 +329,17 @@ func cmdSteal(ts *testscript.TestScript, _ bool, args []string) {
 // cmdSignOut: sign-out [field=value ...] - the actor revokes its refresh token.
 func cmdSignOut(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
-	s.ask(ts, "/oauth2/revoke", url.Values{"token": {s.actor(ts).refresh}}, args)
+	s.ask(ts, s.revoke, url.Values{"token": {s.actor(ts).refresh}}, args)
 }
 
 // cmdCall: call [PATH] - with the actor's access token; userinfo by default.
 func cmdCall(ts *testscript.TestScript, _ bool, args []string) {
 	s := on(ts)
-	path := "/oauth2/userinfo"
+	path := s.me
 	if len(args) > 0 {
 		path = args[0]
 	}
-	s.send(ts, http.MethodGet, path, "", nil, http.Header{"Authorization": {"Bearer " + s.actor(ts).access}})
+	s.send(ts, http.MethodGet, path, "", nil, http.Header{"Authorization": {s.scheme + s.actor(ts).access}})
 }
 
 // cmdIntrospect: introspect access|refresh - as the actor, about its own token.
@@ -314,13 +364,9 @@ func cmdExpect(ts *testscript.TestScript, _ bool, args []string) {
 	if strconv.Itoa(a.status) != args[0] {
 		ts.Fatalf("the answer was %d, not %s: %s", a.status, args[0], a.body)
 	}
-	var e struct{ Error, Type string }
-	_ = json.Unmarshal(a.body, &e)
-	if kind, ok := strings.CutPrefix(e.Type, "urn:holdfast:problem:"); ok {
-		e.Error = kind
-	}
-	if len(args) > 1 && e.Error != args[1] {
-		ts.Fatalf("error is %q, not %q: %s", e.Error, args[1], a.body)
+	code := on(ts).code(a.body)
+	if len(args) > 1 && code != args[1] {
+		ts.Fatalf("error is %q, not %q: %s", code, args[1], a.body)
 	}
 	if reason := a.header.Get("Holdfast-Reason"); len(args) > 2 && reason != args[2] {
 		ts.Fatalf("Holdfast-Reason is %q, not %q: %s", reason, args[2], a.body)
