@@ -135,6 +135,8 @@ func (f *Floor) row(ctx context.Context, t *Table, row Row, put func(*Table, Row
 		if f.gone[id.User(row[2].([]byte))] {
 			return nil
 		}
+	case tableEpoch:
+		row = Row{row[0], integer(row[1]) + EpochLeap, row[2], row[3]}
 	case tableClient:
 		row = f.client(slices.Clone(row))
 	case tableRevision:

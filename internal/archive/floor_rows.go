@@ -40,10 +40,10 @@ func (f *Floor) user(row Row) Row {
 	if f.gone[u] {
 		row = blank(u, row)
 	}
-	if len(later) > 0 {
+	if len(later) > 0 { // nothing is kept in mind of all the others
 		f.Did.Accounts++
+		f.raised[u] = raise{was: was, is: is, entries: later}
 	}
-	f.raised[u] = raise{was: was, is: is, entries: later}
 	row[userEpoch] = int64(is) + EpochLeap
 	row[userVersion] = integer(row[userVersion]) + EpochLeap
 	return row
@@ -71,14 +71,14 @@ func (f *Floor) epochs(put func(*Table, Row) error) error {
 		said := r.was
 		for _, e := range r.entries {
 			if said == r.was && e.Epoch != r.was+1 { // what came between is not known
-				if err := put(tableEpoch, Row{u[:], int64(r.was) + 1, string(e.Reason), millis(e.At)}); err != nil {
+				if err := put(tableEpoch, Row{u[:], int64(r.was) + 1 + EpochLeap, string(e.Reason), millis(e.At)}); err != nil {
 					return err
 				}
 			}
 			if e.Epoch == said { // two entries about one epoch
 				continue
 			}
-			if err := put(tableEpoch, Row{u[:], int64(e.Epoch), string(e.Reason), millis(e.At)}); err != nil {
+			if err := put(tableEpoch, Row{u[:], int64(e.Epoch) + EpochLeap, string(e.Reason), millis(e.At)}); err != nil {
 				return err
 			}
 			said = e.Epoch
@@ -100,27 +100,25 @@ func (f *Floor) client(row Row) Row {
 	return row
 }
 
-// session ends a session that ended, and lets one that stands leap with its
-// owner.
+// session ends a session that ended. Its epoch leaps as its owner's does, so that
+// one that stands goes on standing, and one that is behind stays behind.
 func (f *Floor) session(row Row) Row {
 	which := id.Session(row[sessionID].([]byte))
-	r := f.raised[id.User(row[sessionUser].([]byte))]
 	row[sessionVersion] = integer(row[sessionVersion]) + EpochLeap
 	if e, ends := f.sessions[which]; ends && row[sessionEnded] == nil {
 		row[sessionEnded], row[sessionReason] = millis(e.At), string(e.Reason)
 		f.Did.Sessions++
 	}
-	if uint32(integer(row[sessionEpoch])) == r.was && f.stays(which, r.entries) {
-		row[sessionEpoch] = int64(r.is) + EpochLeap
+	epoch := integer(row[sessionEpoch])
+	if r, raised := f.raised[id.User(row[sessionUser].([]byte))]; raised && epoch == int64(r.was) && f.stays(which, r.entries) {
+		epoch = int64(r.is)
 	}
+	row[sessionEpoch] = epoch + EpochLeap
 	return row
 }
 
 // stays reports whether a session is the one that each of its owner's ends leaves.
 func (f *Floor) stays(which id.Session, entries []feed.Entry) bool {
-	if len(entries) == 0 {
-		return true
-	}
 	sid := f.namer.SID(which)
 	for _, e := range entries {
 		if e.ExceptSID == "" || e.ExceptSID != sid {
