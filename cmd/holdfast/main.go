@@ -76,6 +76,7 @@ func main() {
 // run is main without the process: it returns the exit code.
 func run(ctx context.Context, args []string, t terminal) int {
 	var c commands
+	c.Serve.settingFlags = newSettingFlags("listen", "issuer", "data", "database")
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("holdfast"),
 		kong.Description("Keeps people signed in for years and signs anyone out in a second."),

@@ -21,11 +21,12 @@ type serveCmd struct {
 	Issuer   string `help:"Issuer URL, as clients know it." placeholder:"URL"`
 	Data     string `help:"Data directory." type:"path" placeholder:"DIR"`
 	Database string `help:"SQLite file, or postgres:// URL." placeholder:"PATH"`
+	settingFlags
 }
 
 // Run implements the verb.
 func (c *serveCmd) Run(ctx context.Context, t terminal) error {
-	flags := map[string]string{}
+	flags := c.given()
 	for name, v := range map[string]string{"listen": c.Listen, "issuer": c.Issuer, "data": c.Data, "database": c.Database} {
 		if v != "" {
 			flags[name] = v
