@@ -6,6 +6,8 @@
 //	POST  /oauth2/revoke_token                      form
 //	POST  /oauth2/exchange_access_token/{backend}   form; another provider's token → tokens
 //	POST  /oauth2/login                             access token → cookie of a WebView
+//	POST  /oauth2/login/ticket                      access token → a link that works once
+//	GET   /oauth2/login/ticket?ticket=&next=        the link: cookie of a WebView, and on
 //	GET   /api/mobile/v0.5/my_user_info             who am I, for apps
 //	GET   /api/mobile/v0.5/users/{username}
 //	GET   /api/user/v1/accounts/{username}          who am I, for pages
@@ -60,6 +62,7 @@ func (d *Door) Mount(m Mux) {
 	m.Handle("/oauth2/revoke_token", d.only(d.revoke, emptyBody, http.MethodPost))
 	m.Handle("/oauth2/exchange_access_token/{backend}", d.only(d.exchange, detailBody, http.MethodPost))
 	m.Handle("/oauth2/login", d.only(d.login, detailBody, http.MethodPost))
+	m.Handle("/oauth2/login/ticket", d.only(d.ticket, detailBody, http.MethodPost, http.MethodGet))
 	m.Handle("/api/mobile/v0.5/my_user_info", d.pages(d.myUserInfo, detailBody, http.MethodGet))
 	m.Handle("/api/mobile/v0.5/users/{username}", d.pages(d.mobileUser, detailBody, http.MethodGet))
 	m.Handle("/api/user/v1/accounts/{username}", d.pages(d.account, detailBody, http.MethodGet))

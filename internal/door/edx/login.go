@@ -24,6 +24,23 @@ var (
 // header that no page can set for another origin, so there is nothing to forge;
 // the answer has no body, and no cookie holds a token.
 func (d *Door) login(w http.ResponseWriter, r *http.Request) {
+	web, ok := d.swapped(w, r)
+	if !ok {
+		return
+	}
+	d.signedIn(w, web)
+	empty(w, http.StatusNoContent)
+}
+
+// signedIn sets the cookies of a web session.
+func (d *Door) signedIn(w http.ResponseWriter, web grant.Web) {
+	d.set(w, cookie{name: sessionCookie, value: web.Cookie.Reveal(), until: web.Expires, now: web.Now, hidden: true})
+	d.freshCSRF(w)
+}
+
+// swapped opens the web session of the device whose access token came. When it
+// answers false, the refusal is written.
+func (d *Door) swapped(w http.ResponseWriter, r *http.Request) (web grant.Web, done bool) {
 	c, ok, err := presented(r.Header)
 	if err == nil && !ok {
 		err = notProvided()
@@ -33,30 +50,28 @@ func (d *Door) login(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		d.turnAway(w, r, schemeBearer, err)
-		return
+		return web, false
 	}
 	b, err := d.Issuer.Shown(r.Context(), c.token)
 	switch e := fault.As(err); {
 	case err == nil:
 	case e.Kind == fault.InvalidToken && e.Reason == fault.Disabled:
 		d.turnAway(w, r, schemeBearer, &refusal{http.StatusUnauthorized, accountDisabled, e})
-		return
+		return web, false
 	default:
 		d.turnAway(w, r, schemeBearer, d.refusedToken(r.Context(), c, e))
-		return
+		return web, false
 	}
 	ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, ID: b.User.String(), Via: b.Access.Client, From: d.From(r)})
-	web, err := d.Issuer.OpenWeb(ctx, b, cookieOf(r, sessionCookie))
+	web, err = d.Issuer.OpenWeb(ctx, b, cookieOf(r, sessionCookie))
 	if errors.Is(err, grant.ErrNotForWeb) {
 		err = &refusal{http.StatusUnauthorized, notSupported, fault.As(err)}
 	}
 	if err != nil {
 		d.turnAway(w, r, schemeBearer, err)
-		return
+		return web, false
 	}
-	d.set(w, cookie{name: sessionCookie, value: web.Cookie.Reveal(), until: web.Expires, now: web.Now, hidden: true})
-	d.freshCSRF(w)
-	empty(w, http.StatusNoContent)
+	return web, true
 }
 
 // symmetric reports whether a token says that it is signed with a shared secret.
