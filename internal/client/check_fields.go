@@ -54,7 +54,7 @@ func closedLists(c *checker) {
 	if c.AuthMethod != "" {
 		oneOf(c, "auth_method", c.AuthMethod, methods...)
 	}
-	oneOf(c, "claims", c.Claims, StandardClaims, OpenEdX)
+	oneOf(c, "claims", c.Claims, StandardClaims, OpenEdX, SimpleJWT)
 	oneOf(c, "access_format", c.AccessFormat, JWT, Opaque)
 	oneOf(c, "refresh", c.Refresh, Strict, Balanced, Never)
 	oneOf(c, "on_reuse", c.OnReuse, OnReuseEnd, OnReuseHold, OnReuseNotify)
@@ -101,7 +101,7 @@ func AdminScope(s string) bool { return s == scopeAdmin || strings.HasPrefix(s, 
 func (c Client) Administers() bool { return slices.ContainsFunc(c.Scopes, AdminScope) }
 
 // ownScopes open the server's own interfaces; a user's phone never needs one.
-var ownScopes = []string{"introspect", "revocations.read"}
+var ownScopes = []string{"introspect", "introspection", "revocations.read"}
 
 func scopes(c *checker) {
 	c.each("scopes", c.Scopes, func(field, s string) {

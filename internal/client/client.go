@@ -38,7 +38,7 @@ type Client struct {
 	Grants               []string
 	Scopes               []string
 	Audiences            []string
-	Claims               string // standard | openedx
+	Claims               string // standard | openedx | simplejwt
 
 	AccessFormat Format
 	AccessAlg    string // "" is the server's default

@@ -10,6 +10,7 @@ import (
 const (
 	StandardClaims = "standard"
 	OpenEdX        = "openedx"
+	SimpleJWT      = "simplejwt"
 
 	OnReuseEnd    = "end"
 	OnReuseHold   = "hold"

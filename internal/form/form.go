@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -52,6 +53,9 @@ func (v Values) Secret(name string) secret.Text { return secret.New(v.Get(name))
 
 // Has reports whether a parameter was sent with a value.
 func (v Values) Has(name string) bool { return v.Get(name) != "" }
+
+// Names lists the parameters in the order of the body, those without a value too.
+func (v Values) Names() []string { return slices.Clone(v.names) }
 
 // String keeps bodies out of logs: they hold passwords and tokens.
 func (v Values) String() string { return secret.Redacted }

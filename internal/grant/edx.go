@@ -20,13 +20,9 @@ func (is *Issuer) edxClaims(ctx context.Context, c client.Client, a token.Access
 		x.Username, x.GrantType = string(c.ID), edxGrant(client.GrantClientCredentials)
 		return x, nil
 	}
-	u := e.signedIn
-	if u == nil {
-		found, err := is.Users.Get(ctx, e.turn.Session.User)
-		if err != nil {
-			return nil, err
-		}
-		u = &found
+	u, err := is.behind(ctx, e)
+	if err != nil {
+		return nil, err
 	}
 	x.Username = u.Username
 	x.Filters = append([]string{"user:me"}, c.Filters...)

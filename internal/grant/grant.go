@@ -56,6 +56,11 @@ type Request struct {
 	// other, so a registration is what takes JWTs from an app in the field.
 	Format client.Format
 
+	// Prolongs, when set, asks for a session without a refresh token, whose one
+	// token is prolonged: GrantSliding or GrantDRFJWT. Only the password grant of a
+	// client with claims = "simplejwt" reads it.
+	Prolongs string
+
 	Device Device
 	// From is the address the request came from, for attempt limits.
 	From netip.Addr
@@ -168,6 +173,8 @@ type earned struct {
 	target, tokenType string
 	// until, when set, is when the access token ends at the latest.
 	until time.Time
+	// again, when set, is the jti of the token that is prolonged.
+	again string
 }
 
 // Grant answers one token request. Errors are *fault.Error.

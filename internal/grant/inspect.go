@@ -108,8 +108,12 @@ type Introspection struct {
 	TokenType string
 }
 
-// scopeIntrospect lets a confidential client ask about any access token.
-const scopeIntrospect = "introspect"
+// The scopes that let a confidential client ask about any access token; the second
+// is the name that django-oauth-toolkit has for it.
+const (
+	scopeIntrospect    = "introspect"
+	scopeIntrospection = "introspection"
+)
 
 // Introspect answers a confidential client's question about a token. What the
 // caller may not see, and what is not active, is the same answer: inactive. A
@@ -122,6 +126,26 @@ func (is *Issuer) Introspect(ctx context.Context, caller Credential, t secret.Te
 	if c.Type != client.Confidential {
 		return Introspection{}, fault.New(fault.InvalidClient, "introspection is for confidential clients")
 	}
+	return is.IntrospectFor(ctx, c, t)
+}
+
+// MayIntrospect says which client may ask about any access token because it shows
+// one of its own with the scope for it. Errors are *fault.Error: InvalidToken,
+// InsufficientScope or Unavailable.
+func (is *Issuer) MayIntrospect(ctx context.Context, shown secret.Text) (client.Client, error) {
+	b, err := is.Bearer(ctx, shown)
+	if err != nil {
+		return client.Client{}, err
+	}
+	c, _ := is.Clients.Get(b.Access.Client)
+	if !introspects(fields(both(b.Access.Scope, c.Available()))) || c.Type != client.Confidential {
+		return client.Client{}, fault.Newf(fault.InsufficientScope, "the scope %s is needed", scopeIntrospect)
+	}
+	return c, nil
+}
+
+// IntrospectFor is Introspect for a confidential client that proved itself.
+func (is *Issuer) IntrospectFor(ctx context.Context, c client.Client, t secret.Text) (Introspection, error) {
 	b, err := is.active(ctx, t)
 	if err == nil && !maySee(c, b.Access) {
 		return Introspection{}, nil
@@ -156,7 +180,11 @@ func (is *Issuer) Introspect(ctx context.Context, caller Credential, t secret.Te
 // maySee: the token's own client, a party the token is for, or a client that
 // is registered to introspect.
 func maySee(c client.Client, a token.Access) bool {
-	return a.Client == c.ID || slices.Contains(a.Audience, string(c.ID)) || slices.Contains(c.Scopes, scopeIntrospect)
+	return a.Client == c.ID || slices.Contains(a.Audience, string(c.ID)) || introspects(c.Scopes)
+}
+
+func introspects(scopes []string) bool {
+	return slices.Contains(scopes, scopeIntrospect) || slices.Contains(scopes, scopeIntrospection)
 }
 
 // Revoke ends what a token stands for (RFC 7009): a refresh token of any

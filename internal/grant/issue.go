@@ -42,7 +42,7 @@ func (is *Issuer) issue(ctx context.Context, c client.Client, form client.Format
 			a.Expires = earlier(a.Expires, s.CreatedAt.Add(life.Absolute))
 		}
 		out.SID, out.Answer = a.SID, e.turn.Answer
-		if c.Allows("refresh_token") {
+		if c.Allows("refresh_token") && !prolonged(s) {
 			out.RefreshToken = e.turn.Token
 		}
 	}
@@ -53,12 +53,9 @@ func (is *Issuer) issue(ctx context.Context, c client.Client, form client.Format
 		a.Expires = time.Unix(0, 0).UTC() // a restricted application has JWTs alone: this one is dead on arrival, as in Open edX
 	}
 	out.ExpiresIn = a.Expires.Sub(a.IssuedAt)
-	var err error
-	if c.Claims == client.OpenEdX {
-		a.EdX, err = is.edxClaims(ctx, c, a, e)
-		if err != nil {
-			return Issued{}, err
-		}
+	err := is.dialect(ctx, c, e, &a, &out)
+	if err != nil {
+		return Issued{}, err
 	}
 	out.AccessToken, err = is.access(c, form, a)
 	if err != nil {
@@ -68,6 +65,28 @@ func (is *Issuer) issue(ctx context.Context, c client.Client, form client.Format
 		out.IDToken, err = is.identity(c, e, a, out.AccessToken)
 	}
 	return out, err
+}
+
+// dialect gives the tokens what a client's claim set adds to them.
+func (is *Issuer) dialect(ctx context.Context, c client.Client, e earned, a *token.Access, out *Issued) error {
+	var err error
+	switch c.Claims {
+	case client.OpenEdX:
+		a.EdX, err = is.edxClaims(ctx, c, *a, e)
+	case client.SimpleJWT:
+		a.Pair, err = is.pairClaims(ctx, c, e)
+		if err != nil {
+			return err
+		}
+		a.ID = token.NewPairID()
+		if e.again != "" {
+			a.ID = e.again
+		}
+		if !out.RefreshToken.Empty() {
+			out.RefreshToken, err = is.dress(ctx, c, *e.turn, a.Pair.UserID)
+		}
+	}
+	return err
 }
 
 // access mints the access token in a form.

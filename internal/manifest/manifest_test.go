@@ -252,7 +252,7 @@ func TestDemo(t *testing.T) {
 	for _, c := range m.Clients {
 		byID[string(c.ID)], ids = c, append(ids, string(c.ID))
 	}
-	if fmt.Sprint(ids) != "[demo-native demo-strict demo-web demo-spa demo-service demo-edx]" {
+	if fmt.Sprint(ids) != "[demo-native demo-strict demo-web demo-spa demo-service demo-edx demo-pair]" {
 		t.Errorf("clients %v", ids)
 	}
 	native, strict := byID["demo-native"].Client, byID["demo-strict"].Client

@@ -107,8 +107,13 @@ type Config struct {
 	MetricsListen string `toml:"metrics_listen"`
 
 	// Doors lists the dialects that are spoken besides the standard one: "edx" is
-	// Open edX (docs/reference/compatibility.md). None is the default, because a door that
-	// nobody needs is one more to guard; holdfast dev opens all that nobody wrote.
+	// Open edX (docs/guide/openedx.md); "dot /o" is django-oauth-toolkit under the
+	// prefix /o (docs/guide/move-django-oauth-toolkit.md); "simplejwt /api/token
+	// my-app" is djangorestframework-simplejwt under a prefix with the terms of the
+	// client my-app, "sliding /auth/sliding my-app" its sliding tokens, and "drf-jwt
+	// /auth my-app" django-rest-framework-jwt (docs/guide/move-simplejwt.md). None is
+	// the default, because a door that nobody needs is one more to guard; holdfast dev
+	// opens some when nobody wrote any.
 	Doors []string `toml:"doors"`
 
 	// CookieDomain is the domain of the cookies that several applications of an

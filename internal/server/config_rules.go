@@ -47,7 +47,7 @@ func configRules() []configRule {
 		{"HF121", "Two settings do not contradict each other: drain_timeout and request_timeout, idle and absolute limits.", noContradiction},
 		{"HF122", "The database's password is not on the command line.", noPasswordFlag},
 		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
-		{"HF128", "doors holds dialects that are known here, each once.", knownDoors},
+		{"HF128", "doors holds dialects that are known here, each under paths of its own.", knownDoors},
 		{"HF129", "cookie_domain is a domain that the issuer's host is under.", ownCookieDomain},
 		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
 		{"HF125", "Warning: durability = \"relaxed\" reaches only clients with an overlap, and overlap is 0.", relaxedReachesSomebody},

@@ -151,6 +151,9 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 		return nil, fmt.Errorf("the clients cannot be read: %w", err)
 	}
 	err = s.holdClients(p.Mending)
+	if err == nil {
+		err = s.holdDoors(p.Mending)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +237,7 @@ func (s *Server) mount(dev *Dev) {
 		JWKSMaxAge: int(s.config.JWKSMaxAge / time.Second)}
 	std.Mount(m)
 	(&account.Door{Issuer: s.Issuer, Keys: s.Keys, From: s.from, Note: note}).Mount(m)
-	s.mountDialects(m)
+	s.mountDialects(m, std)
 	m.Handle("/healthz", http.HandlerFunc(s.healthz))
 	m.Handle("/readyz", http.HandlerFunc(s.readyz))
 	if dev != nil {

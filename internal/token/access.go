@@ -39,6 +39,8 @@ type Access struct {
 	// EdX, when set, adds the claims of an Open edX. It is only written: this
 	// server reads nothing from them.
 	EdX *EdX
+	// Pair, when set, adds the claims of simplejwt; it is only written, too.
+	Pair *Pair
 }
 
 const (
@@ -130,6 +132,9 @@ func (m Minter) claims(a Access) []byte {
 	}
 	if a.EdX != nil {
 		o.edx(a.Scope, *a.EdX)
+	}
+	if a.Pair != nil {
+		o.pair(*a.Pair)
 	}
 	return o.close()
 }

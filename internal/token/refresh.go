@@ -89,7 +89,7 @@ func (c Refreshes) Open(ctx context.Context, t secret.Text) (Refresh, error) {
 // for anything else; there is exactly one accepted spelling of each token.
 func (c Refreshes) Decode(t secret.Text) (Refresh, error) {
 	s := t.Reveal()
-	if strings.Count(s, ".") == 2 {
+	if Dressed(t) {
 		inner, err := c.undress(s)
 		if err != nil {
 			return Refresh{}, err
@@ -170,6 +170,8 @@ func millis(b []byte) time.Time {
 type DressClaims struct {
 	Subject   string
 	ExpiresAt time.Time // zero for none
+	// UserID becomes user_id; 0 leaves it out.
+	UserID int64
 }
 
 // Dress wraps a refresh token in a JWT for clients that decode theirs. The JWT
@@ -187,6 +189,9 @@ func (c Refreshes) Dress(t secret.Text, r Refresh, claims DressClaims) secret.Te
 	o.seconds("exp", claims.ExpiresAt)
 	o.seconds("iat", r.IssuedAt)
 	o.text("jti", dressID(t))
+	if claims.UserID != 0 {
+		o.integer("user_id", claims.UserID)
+	}
 	o.text("sub", claims.Subject)
 	o.text("rt", t.Reveal())
 	input := dressHeader + "." + b64.EncodeToString(o.close())

@@ -26,7 +26,11 @@ const (
 // ours is only for endpoints that applications in a browser call: their
 // registered origins, byte for byte, are allowed to read the answers.
 func (d *Door) ours(h http.HandlerFunc, methods ...string) http.Handler {
-	next := d.only(h, methods...)
+	return d.shared(d.only(h, methods...), methods...)
+}
+
+// shared is ours for a handler that turns other methods away itself.
+func (d *Door) shared(next http.Handler, methods ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Vary", "Origin") // what one origin may read is nothing to another
 		origin := r.Header["Origin"]
