@@ -49,6 +49,7 @@ audiences = ["https://api.example"]
 // program is the running server.
 type program struct {
 	base, dir string
+	binary    string
 	cmd       *exec.Cmd
 	log       syncBuffer
 	operators *http.Client // through the admin socket
@@ -99,7 +100,7 @@ func run(m *testing.M) (code int, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 1, fmt.Errorf("the program does not build: %w\n%s", err, out)
 	}
-	holdfast, err = start(binary, dir)
+	holdfast, err = start(binary, dir, manifest)
 	if err != nil {
 		return 1, err
 	}
@@ -111,7 +112,9 @@ func run(m *testing.M) (code int, err error) {
 	return m.Run(), nil
 }
 
-func start(binary, dir string) (*program, error) {
+// start runs a demo server of its own in a folder, with further clients and, as
+// NAME=value, further settings.
+func start(binary, dir, manifest string, settings ...string) (*program, error) {
 	listen, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -120,9 +123,9 @@ func start(binary, dir string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &program{base: "http://" + listen, dir: filepath.Join(dir, "data")}
+	p := &program{base: "http://" + listen, dir: filepath.Join(dir, "data"), binary: binary}
 	p.cmd = exec.Command(binary, "dev", "--data", p.dir, "--listen", listen, "--test-clock", "--apply", filepath.Join(dir, "clients.toml"))
-	p.cmd.Env = append(os.Environ(), "HOLDFAST_LOG_LEVEL=debug")
+	p.cmd.Env = append(append(os.Environ(), "HOLDFAST_LOG_LEVEL=debug"), settings...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	p.operators = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(p.dir, "admin.sock"))

@@ -1,0 +1,220 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// reactApp declares the React application: what somebody writes who moves it over
+// from simplejwt.
+const reactApp = `
+[[clients]]
+id = "react-app"
+type = "public"
+first_party = true
+grants = ["password", "refresh_token"]
+claims = "simplejwt"
+cors_origins = [%q]
+`
+
+const (
+	reactDoor = "simplejwt /auth/token react-app"
+	reactPath = "/auth/token/"
+	// A page opens with this many calls at once.
+	reactCalls = 5
+	// Both servers' access tokens have run out after this long.
+	reactSeconds = 16 * 60
+	// drillWithin bounds one drill on a busy machine.
+	drillWithin = 10 * time.Minute
+)
+
+// drillSettings say how a drill goes, as src/drill.js reads them.
+type drillSettings struct {
+	BaseURL   string `json:"baseURL"`
+	TokenPath string `json:"tokenPath"`
+	Rounds    int    `json:"rounds"`
+	Calls     int    `json:"calls"`
+	Seconds   int    `json:"seconds"`
+}
+
+// report is what a drill says at its end.
+type report struct {
+	Error     string         `json:"error"`
+	Rounds    int            `json:"rounds"`
+	SignedOut int            `json:"signedOut"` // rounds in which the person was signed out
+	Why       map[string]int `json:"why"`       // what the server said then
+	Answered  int            `json:"answered"`
+	Failed    int            `json:"failed"`
+	Silent    int            `json:"silent"` // rounds in which no call was answered
+	Rotations int            `json:"rotations"`
+	User      any            `json:"user"`
+	Claims    struct {
+		Access  map[string]any `json:"access"`
+		Refresh map[string]any `json:"refresh"`
+	} `json:"claims"`
+}
+
+// rounds is a number of rounds, which HOLDFAST_REACT_ROUNDS changes.
+func rounds(t *testing.T, usual int) int {
+	set := os.Getenv("HOLDFAST_REACT_ROUNDS")
+	if set == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(set)
+	if err != nil || n < 1 {
+		t.Fatalf("HOLDFAST_REACT_ROUNDS=%s is no number of rounds", set)
+	}
+	return n
+}
+
+// inNode runs the drill in Node.
+func inNode(t *testing.T, base string, n int) report {
+	t.Helper()
+	argument, err := json.Marshal(drillSettings{base, reactPath, n, reactCalls, reactSeconds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	cmd := child(t.Context(), t, node(t), filepath.Join("react", "src", "node.js"), string(argument))
+	output := new(syncBuffer)
+	cmd.Stderr = output
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s%s", err, out, output.String())
+	}
+	var r report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Logf("Node: %d rounds in %s", r.Rounds, time.Since(began).Round(time.Millisecond))
+	return r
+}
+
+// TestReact (R1, R2, R41, S2): the application keeps its person signed in through
+// every round, on a network that loses, doubles and delays.
+func TestReact(t *testing.T) {
+	node(t)
+	p := startAnother(t, fmt.Sprintf(reactApp, "http://127.0.0.1:3000"), "HOLDFAST_DOORS="+reactDoor)
+	f := newFront(t, p.base, 1, badWeather)
+	n := rounds(t, 1000)
+	r := inNode(t, f.URL, n)
+	stayed(t, r, n)
+	spoiled := f.counts()
+	t.Logf("%+v; %+v", r, spoiled)
+	if n >= 100 && (spoiled.dropped == 0 || spoiled.lost == 0 || spoiled.doubled == 0 || spoiled.delayed == 0 || r.Failed == 0) {
+		t.Errorf("the network was too good: %+v, %d calls failed", spoiled, r.Failed)
+	}
+}
+
+// stayed asks of a report that nobody was ever signed out, and that the drill was one.
+func stayed(t *testing.T, r report, n int) {
+	t.Helper()
+	if r.Error != "" || r.Rounds != n {
+		t.Fatalf("%d of %d rounds: %s", r.Rounds, n, r.Error)
+	}
+	if r.SignedOut != 0 || len(r.Why) != 0 {
+		t.Errorf("signed out in %d of %d rounds: %v", r.SignedOut, n, r.Why)
+	}
+	if r.Rotations != n-r.Silent && r.Rotations < n*9/10 {
+		t.Errorf("only %d of %d rounds brought a new refresh token", r.Rotations, n)
+	}
+	a, f := r.Claims.Access, r.Claims.Refresh
+	if a["token_type"] != "access" || f["token_type"] != "refresh" || f["jti"] == nil || r.User == nil || f["user_id"] != r.User || a["user_id"] != r.User {
+		t.Errorf("user %v, claims %v and %v", r.User, a, f)
+	}
+}
+
+// TestReactAtSimpleJWT is the control: the same application, the same network and
+// the same seed, at djangorestframework-simplejwt. If nobody were signed out there,
+// TestReact would show nothing.
+func TestReactAtSimpleJWT(t *testing.T) {
+	node(t)
+	f := newFront(t, startDjango(t), 1, badWeather)
+	n := rounds(t, 40)
+	r := inNode(t, f.URL, n)
+	t.Logf("%+v; %+v", r, f.counts())
+	if r.Rounds != n || r.Answered == 0 {
+		t.Fatalf("%d of %d rounds, %d calls answered: this shows nothing", r.Rounds, n, r.Answered)
+	}
+	if r.SignedOut == 0 || r.Why["Token is blacklisted"] == 0 {
+		t.Errorf("signed out in %d of %d rounds (%v): the drill does not find what it looks for", r.SignedOut, n, r.Why)
+	}
+}
+
+// TestReactInChromium (R1, R41, S2): the same files in a real browser, from an
+// origin of their own.
+func TestReactInChromium(t *testing.T) {
+	node(t) // the browser loads the packages that npm put there
+	browser := tool(t, needChromium, "chromium", "chromium-browser", "google-chrome")
+	reports := make(chan report, 1)
+	page := httptest.NewServer(reactPage(reports))
+	defer page.Close()
+	p := startAnother(t, fmt.Sprintf(reactApp, page.URL), "HOLDFAST_DOORS="+reactDoor)
+	f := newFront(t, p.base, 2, badWeather)
+	n := min(rounds(t, 50), 50)
+	r := inBrowser(t, browser, page.URL, drillSettings{f.URL, reactPath, n, reactCalls, reactSeconds}, reports)
+	t.Logf("Chromium: %+v; %+v", r, f.counts())
+	stayed(t, r, n)
+}
+
+// reactPage serves the application's files and takes its report.
+func reactPage(reports chan<- report) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /src/", http.FileServer(http.Dir("react")))
+	mux.Handle("GET /node_modules/", http.FileServer(http.Dir("react")))
+	mux.HandleFunc("POST /report", func(w http.ResponseWriter, r *http.Request) {
+		var got report
+		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
+		if err == nil {
+			err = json.Unmarshal(b, &got)
+		}
+		if err != nil {
+			got.Error = err.Error()
+		}
+		select {
+		case reports <- got:
+		default: // it told already
+		}
+	})
+	return mux
+}
+
+// inBrowser opens the page with a profile of its own and waits for its report.
+func inBrowser(t *testing.T, browser, page string, s drillSettings, reports <-chan report) report {
+	t.Helper()
+	argument, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	output := new(syncBuffer)
+	args := []string{"--headless", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync",
+		"--disable-component-update", "--disable-breakpad", "--user-data-dir=" + t.TempDir(), "--enable-logging=stderr"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--no-sandbox") // Chromium's sandbox is not for root
+	}
+	cmd := child(t.Context(), t, browser, append(args, page+"/src/index.html#"+url.PathEscape(string(argument)))...)
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case r := <-reports:
+		return r
+	case err := <-ended:
+		t.Fatalf("the browser left: %v: %s", err, tail(output.String()))
+	case <-time.After(drillWithin):
+		t.Fatalf("no report within %s: %s", drillWithin, tail(output.String()))
+	}
+	return report{}
+}
