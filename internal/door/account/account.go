@@ -17,6 +17,7 @@
 package account
 
 import (
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -24,6 +25,7 @@ import (
 
 	"holdfast.example/docs/reference/openapi"
 	"holdfast.example/internal/audit"
+	"holdfast.example/internal/cors"
 	"holdfast.example/internal/cursor"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/form"
@@ -89,7 +91,7 @@ func (d *Door) Mount(m Mux) {
 		"password":            {http.MethodPost: d.password},
 		"events":              {http.MethodGet: d.events},
 	} {
-		m.Handle(root+path, d.owned(verbs))
+		m.Handle(root+path, d.shared(d.owned(verbs), verbs))
 	}
 	m.Handle(root+"openapi.yaml", d.only(http.HandlerFunc(description), http.MethodGet))
 	nothing := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -97,6 +99,18 @@ func (d *Door) Mount(m Mux) {
 	})
 	m.Handle(root, nothing)
 	m.Handle(strings.TrimSuffix(root, "/"), nothing) // or the router would send it on
+}
+
+// What scripts of registered origins may send and read (room cors). Nothing at this
+// door rests on a cookie, so no answer allows credentials.
+const (
+	askedHeaders = "Authorization, Content-Type"
+	toldHeaders  = "WWW-Authenticate, Retry-After, " + problem.ReasonHeader
+)
+
+// shared lets scripts of registered origins call an endpoint and read its answers.
+func (d *Door) shared(next http.Handler, verbs map[string]verb) http.Handler {
+	return cors.Rule{Allows: d.Issuer.Clients.AllowsOrigin, Methods: slices.Sorted(maps.Keys(verbs)), Asked: askedHeaders, Told: toldHeaders}.Wrap(next)
 }
 
 // only turns every other method away with Allow (RFC 9110 section 15.5.6).

@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"holdfast.example/internal/client"
+	"holdfast.example/internal/cors"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
 )
@@ -104,38 +105,16 @@ func (d *Door) only(h http.HandlerFunc, wrong wrongMethod, methods ...string) ht
 	})
 }
 
-// What pages of other hosts may send and read (the Fetch standard, section 3.2).
+// What pages of other hosts may send and read (room cors).
 const (
 	askedHeaders = "Authorization, Content-Type, USE-JWT-COOKIE, X-CSRFToken"
 	toldHeaders  = "Retry-After, " + reasonHeader
-	// preflightMaxAge is how long, in seconds, a browser may remember a preflight.
-	preflightMaxAge = 600
 )
 
 // pages is only for paths that micro-frontends call with their cookies: the
 // registered origins of first-party Open edX clients, byte for byte, may do so.
 func (d *Door) pages(h http.HandlerFunc, wrong wrongMethod, methods ...string) http.Handler {
-	next := d.only(h, wrong, methods...)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Add("Vary", "Origin")
-		origin := r.Header["Origin"]
-		if len(origin) != 1 || !d.trusts(origin[0]) {
-			next.ServeHTTP(w, r) // the browser keeps the answer from the script
-			return
-		}
-		head := w.Header()
-		head.Set("Access-Control-Allow-Origin", origin[0])
-		head.Set("Access-Control-Allow-Credentials", "true")
-		if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {
-			head.Set("Access-Control-Expose-Headers", toldHeaders)
-			next.ServeHTTP(w, r)
-			return
-		}
-		head.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
-		head.Set("Access-Control-Allow-Headers", askedHeaders)
-		head.Set("Access-Control-Max-Age", strconv.Itoa(preflightMaxAge))
-		empty(w, http.StatusNoContent)
-	})
+	return cors.Rule{Allows: d.trusts, Credentials: true, Methods: methods, Asked: askedHeaders, Told: toldHeaders}.Wrap(d.only(h, wrong, methods...))
 }
 
 // trusts reports whether pages of an origin act for the user: an answer with

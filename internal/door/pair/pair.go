@@ -23,6 +23,7 @@ import (
 	"strings"
 
 	"holdfast.example/internal/client"
+	"holdfast.example/internal/cors"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/id"
@@ -109,34 +110,18 @@ func Unfit(c client.Client) (reason, mend string) {
 // allow is the one method of every path.
 const allow = "POST, OPTIONS"
 
-// What pages of other hosts may send and read (the Fetch standard, section 3.2).
+// What pages of other hosts may send and read (room cors).
 const (
 	askedHeaders = "Authorization, Content-Type"
 	toldHeaders  = "WWW-Authenticate, Retry-After, " + reasonHeader
-	// preflightMaxAge is how long, in seconds, a browser may remember a preflight.
-	preflightMaxAge = 600
 )
 
 // ours lets POST in, answers preflights of the client's registered origins, and
 // turns every other method away. No answer allows credentials: nothing here rests
 // on a cookie.
 func (d *Door) ours(h http.HandlerFunc) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		head := w.Header()
-		head.Add("Vary", "Origin")
-		head.Set("Allow", allow)
-		preflight := r.Method == http.MethodOptions && r.Header.Get("Access-Control-Request-Method") != ""
-		if origin := r.Header["Origin"]; len(origin) == 1 && d.trusts(origin[0]) {
-			head.Set("Access-Control-Allow-Origin", origin[0])
-			if preflight {
-				head.Set("Access-Control-Allow-Methods", http.MethodPost)
-				head.Set("Access-Control-Allow-Headers", askedHeaders)
-				head.Set("Access-Control-Max-Age", strconv.Itoa(preflightMaxAge))
-				empty(w, http.StatusNoContent)
-				return
-			}
-			head.Set("Access-Control-Expose-Headers", toldHeaders)
-		}
+	shared := cors.Rule{Allows: d.trusts, Methods: []string{http.MethodPost}, Asked: askedHeaders, Told: toldHeaders}
+	next := shared.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case http.MethodPost:
 			h(w, r)
@@ -146,6 +131,10 @@ func (d *Door) ours(h http.HandlerFunc) http.Handler {
 			d.note(r, fault.Newf(fault.MethodNotAllowed, "use %s", allow))
 			writeJSON(w, http.StatusMethodNotAllowed, detail{Detail: "Method " + strconv.Quote(printable(r.Method)) + " not allowed."})
 		}
+	}))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", allow)
+		next.ServeHTTP(w, r)
 	})
 }
 
