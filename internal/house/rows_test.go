@@ -25,7 +25,7 @@ type list struct {
 
 var (
 	standards = list{"testdata/rows.txt", "docs/reference/standards.md", pageHead}
-	// compatibility is what clients of an Open edX expect byte by byte.
+	// compatibility is what clients of the servers we replace expect byte by byte.
 	compatibility = list{"testdata/compatibility.txt", "docs/reference/compatibility.md", compatibilityHead}
 )
 
@@ -178,7 +178,7 @@ func TestRows(t *testing.T) {
 	}
 }
 
-// TestRowsOfCompatibility does the same for what clients of an Open edX expect, and
+// TestRowsOfCompatibility does the same for what clients of other servers expect, and
 // makes docs/reference/compatibility.md.
 func TestRowsOfCompatibility(t *testing.T) {
 	tests := allTests(t)
@@ -316,12 +316,12 @@ fault. The rows of attacks have a dash in their names, those of the standards ha
 9700, RS resource servers, AD the operators' API. *Later* says what a row waits for.
 `
 
-const compatibilityHead = `# What clients of an Open edX may rely on
+const compatibilityHead = `# What clients of other servers may rely on
 
 Made by ` + "`go test ./internal/house -run TestRows -update`" + ` from the list of what the apps, pages and
-services of an Open edX expect and the tests that name it; a line that should be tested and is not
-fails that test. Where we differ on purpose, and why, is
-[adr/0014](../adr/0014-open-edx-differences.md).
+services of an Open edX, of django-oauth-toolkit and of simplejwt expect and the tests that name it; a
+line that should be tested and is not fails that test. Where we differ on purpose, and why, is
+[adr/0014](../adr/0014-open-edx-differences.md) and [adr/0018](../adr/0018-simplejwt-differences.md).
 
 The rows of a section are counted in the order of this page. *Later* says what a row waits for.
 `

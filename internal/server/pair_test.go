@@ -120,7 +120,7 @@ func members(b []byte) (names []string) {
 
 var hex32 = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
-// TestPairObtain (contract 4 routes 1, 2, claims 1..5, 2.4, R41, R43): what a
+// TestPairObtain (contract 4.1 rows 1, 2, 6, 7, contract 4.3 rows 1..5, R04, R41, R43): what a
 // sign-in and a refresh are answered, as JSON and as a form, with and without the
 // trailing slash.
 func TestPairObtain(t *testing.T) {
@@ -177,7 +177,7 @@ func (a attack) pairClaims(h pairHeld) {
 	}
 }
 
-// TestPairErrors (contract 4 errors 1..9, 12, 14, R45): every refusal, byte by byte.
+// TestPairErrors (contract 4.2 rows 1..10, 14, R07, R45): every refusal, byte by byte.
 func TestPairErrors(t *testing.T) {
 	a := pairs(t)
 	const noAccount = `{"detail":"No active account found with the given credentials"}`
@@ -213,7 +213,7 @@ func TestPairErrors(t *testing.T) {
 		{"row 14 blacklist", "/blacklist/", "", `{"refresh":"x"}`, 401, invalid},
 		{"row 14 blacklist access", "/blacklist/", "", refreshJSON(h.Access), 401, `{"detail":"Token has wrong type","code":"token_not_valid"}`},
 	} {
-		a.in("contract 4 "+c.name, func(a attack) {
+		a.in("contract 4.2 "+c.name, func(a attack) {
 			kind := c.kind
 			if kind == "" {
 				kind = "application/json"
@@ -221,7 +221,7 @@ func TestPairErrors(t *testing.T) {
 			a.exactly(a.pairAsk(http.MethodPost, pairAt+c.path, kind, c.body), c.status, c.want)
 		})
 	}
-	a.in("contract 4 row 4 broken JSON", func(a attack) {
+	a.in("contract 4.2 row 4 broken JSON", func(a attack) {
 		for _, body := range []string{`{`, `{"username":`, `{"username":"a","username":"b"}`, `{} {}`, "\xff", `{"a":1}x`} {
 			got := a.json(pairAt, body)
 			if got.status != 400 || !strings.HasPrefix(string(got.body), `{"detail":"JSON parse error - `) {
@@ -229,7 +229,7 @@ func TestPairErrors(t *testing.T) {
 			}
 		}
 	})
-	a.in("contract 4 row 6 GET", func(a attack) {
+	a.in("contract 4.2 row 6 GET", func(a attack) {
 		for _, path := range []string{"", "/refresh", "/verify", "/blacklist/"} {
 			a.exactly(a.pairAsk(http.MethodGet, pairAt+path, "", ""), 405, `{"detail":"Method \"GET\" not allowed."}`)
 			a.exactly(a.pairAsk(http.MethodOptions, pairAt+path, "", ""), 200, "")
@@ -240,13 +240,13 @@ func TestPairErrors(t *testing.T) {
 	}
 }
 
-// TestPairEnds (contract 4 errors 8, 10, 11, 12, 13, 15, routes 3, 4, R2, R3, R18,
+// TestPairEnds (contract 4.1 rows 3, 4, contract 4.2 rows 8, 11..15, R02..03, R18,
 // R23, R42): what a token whose sign-in is over is told, by each route.
 func TestPairEnds(t *testing.T) {
 	const blacklisted = `{"detail":"Token is blacklisted","code":"token_not_valid"}`
 	const ended = `{"non_field_errors":["Token is blacklisted"]}`
 	a := pairs(t)
-	a.in("contract 4 row 13, 15 blacklist", func(a attack) {
+	a.in("contract 4.2 row 13, 15 blacklist", func(a attack) {
 		h, other := a.keeps(a.json(pairAt, learnerJSON)), a.keeps(a.json(pairAt, learnerJSON))
 		for _, jwt := range []string{h.Access, h.Refresh} {
 			a.exactly(a.json(pairAt+"/verify/", tokenJSON(jwt)), 200, `{}`)
@@ -262,7 +262,7 @@ func TestPairEnds(t *testing.T) {
 		a.exactly(a.json(pairAt+"/verify/", tokenJSON(h.Access)), 400, ended)
 		a.exactly(a.json(pairAt+"/verify/", tokenJSON(other.Refresh)), 200, `{}`)
 	})
-	a.in("contract 4 row 10 replayed, R3", func(a attack) {
+	a.in("contract 4.2 row 10 replayed, R3", func(a attack) {
 		h := a.keeps(a.json(pairAt, learnerJSON))
 		a.clock.advance(time.Hour)
 		next := a.keeps(a.json(pairAt+"/refresh/", refreshJSON(h.Refresh)))
@@ -293,7 +293,7 @@ func TestPairEnds(t *testing.T) {
 			a.Errorf("reason %q", got.header.Get("Holdfast-Reason"))
 		}
 	})
-	a.in("contract 4 row 8 expired", func(a attack) {
+	a.in("contract 4.2 row 8 expired", func(a attack) {
 		h := a.keeps(a.json("/short", learnerJSON))
 		a.clock.advance(10 * time.Minute)
 		const expired = `{"detail":"Token is expired","code":"token_not_valid"}`
@@ -309,7 +309,7 @@ func TestPairEnds(t *testing.T) {
 		}
 		a.exactly(a.json("/short/verify/", tokenJSON(h.Refresh)), 401, expired)
 	})
-	a.in("contract 4 row 12 password changed", func(a attack) {
+	a.in("contract 4.2 row 12 password changed", func(a attack) {
 		h, mine := a.keeps(a.json(pairAt, learnerJSON)), a.signIn("demo-native", "username", "learner", "password", "the-password-of-learner")
 		got := a.ask("POST", "/account/v1/password", mine.Access,
 			`{"current_password":"the-password-of-learner","new_password":"another-password-of-learner"}`)
@@ -318,7 +318,7 @@ func TestPairEnds(t *testing.T) {
 		}
 		a.exactly(a.json(pairAt+"/refresh/", refreshJSON(h.Refresh)), 401, `{"detail":"The user's password has been changed."}`)
 	})
-	a.in("contract 4 row 11 disabled, R23", func(a attack) {
+	a.in("contract 4.2 row 11 disabled, R23", func(a attack) {
 		const body = `{"username":"learner","password":"another-password-of-learner"}`
 		h := a.keeps(a.json(pairAt, body))
 		a.apply("[[users]]\nusername = \"learner\"\ndisabled = true\n")
@@ -335,7 +335,7 @@ func TestPairEnds(t *testing.T) {
 	})
 }
 
-// TestPairCrossOrigin (contract 2.4, HTTP-07): pages of the client's own origins may
+// TestPairCrossOrigin (contract 4.1 row 8): pages of the client's own origins may
 // call, with an Authorization header too.
 func TestPairCrossOrigin(t *testing.T) {
 	a := pairs(t)
