@@ -355,3 +355,26 @@ func TestPairCrossOrigin(t *testing.T) {
 		}
 	}
 }
+
+// TestPairClient: a client that cannot be the one behind a door refuses the start,
+// and the sentence says where the door is written; one that is not there is told
+// to come back by each request, and signs nobody out.
+func TestPairClient(t *testing.T) {
+	for client, want := range map[string]string{
+		"demo-native": `doors = "simplejwt /x demo-native": the client demo-native has tokens without user_id and token_type; set claims = "simplejwt" at the client [HF130]`,
+		"demo-web":    `the client demo-web is confidential`,
+		"demo-spa":    `the client demo-spa is not registered for both grants`,
+	} {
+		_, err := newHouse(t.TempDir(), func(c *server.Config) { c.Doors = []string{"simplejwt /x " + client} })
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", client, err)
+		}
+	}
+	a := attack{t, forTest(t, func(c *server.Config) { c.Doors = []string{"simplejwt /x nobody"} })}
+	for path, body := range map[string]string{"/x/": learnerJSON, "/x/refresh/": refreshJSON("x"), "/x/verify/": tokenJSON("x"), "/x/blacklist/": refreshJSON("x")} {
+		got := a.json(path, body)
+		if got.status != 503 || got.header.Get("Retry-After") == "" {
+			a.Errorf("%s: %d %s", path, got.status, got.body)
+		}
+	}
+}
