@@ -114,7 +114,7 @@ func (is *Issuer) Rename(ctx context.Context, o Owner, sid, name string) (OwnSes
 		return OwnSession{}, err
 	}
 	c, _ := is.Clients.Get(l.Session.Client)
-	s, err := is.Sessions.Rename(ctx, l.Session.ID, name, is.policy(c))
+	s, err := is.Sessions.Rename(ctx, l.Session.ID, name, is.policyOf(c, l.Session.Grant))
 	return OwnSession{Session: s}, err
 }
 

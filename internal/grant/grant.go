@@ -61,6 +61,10 @@ type Request struct {
 	// client with claims = "simplejwt" reads it.
 	Prolongs string
 
+	// Visit asks for a sign-in that ends with the visit of a browser: one that is
+	// silent for VisitIdle is over. Only the password grant reads it.
+	Visit bool
+
 	Device Device
 	// From is the address the request came from, for attempt limits.
 	From netip.Addr
@@ -108,6 +112,13 @@ type Issued struct {
 	Format client.Format
 	// SID is the outside name of the session, "" for a client's own token.
 	SID string
+	// User is whose session it is, zero for a client's own token.
+	User id.User
+	// Now is when the tokens were issued. Until is when the session ends if nobody
+	// refreshes it; zero is never.
+	Now, Until time.Time
+	// Visit: the session ends with the visit of a browser (Request.Visit).
+	Visit bool
 	// TokenType is the issued_token_type of a token exchange (RFC 8693 section
 	// 2.2.1), "" for every other grant.
 	TokenType string

@@ -91,7 +91,7 @@ func (is *Issuer) standing(ctx context.Context, a token.Access) (Bearer, error) 
 	if err != nil {
 		return Bearer{}, fault.Down(err)
 	}
-	why := l.Session.Ended(l.Standing, is.policy(c), l.Now)
+	why := l.Session.Ended(l.Standing, is.policyOf(c, l.Session.Grant), l.Now)
 	if why != "" && why != fault.Idle { // idleness ends the refresh chain, not a token just issued
 		return Bearer{}, dead(why)
 	}

@@ -42,6 +42,7 @@ func (is *Issuer) issue(ctx context.Context, c client.Client, form client.Format
 			a.Expires = earlier(a.Expires, s.CreatedAt.Add(life.Absolute))
 		}
 		out.SID, out.Answer = a.SID, e.turn.Answer
+		out.User, out.Now, out.Visit, out.Until = s.User, e.now, s.Grant == GrantVisit, is.until(c, s, e.now)
 		if c.Allows("refresh_token") && !prolonged(s) {
 			out.RefreshToken = e.turn.Token
 		}

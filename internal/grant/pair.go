@@ -156,7 +156,7 @@ func (is *Issuer) SignOut(ctx context.Context, caller Credential, t secret.Text)
 		return refused
 	case !owned:
 		return is.Refused(ctx, t, refused)
-	case refused != nil && l.Session.Ended(l.Standing, is.policy(c), l.Now) != "":
+	case refused != nil && l.Session.Ended(l.Standing, is.policyOf(c, l.Session.Grant), l.Now) != "":
 		return refused
 	}
 	return is.Sessions.End(ctx, which, fault.SignedOut)

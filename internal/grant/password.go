@@ -41,7 +41,7 @@ func (is *Issuer) password(ctx context.Context, c client.Client, r Request) (ear
 	ctx = audit.As(ctx, audit.Who{Actor: audit.ByUser, ID: u.ID.String(), From: r.From})
 	turn, err := is.Sessions.Open(ctx, session.SignIn{
 		User: u.ID, Epoch: u.Epoch, Client: c.ID, Scope: scope, Grant: opens(c, r), AMR: "pwd",
-		Device: r.Device.facts(), Attempt: r.Device.AttemptID, Policy: is.policy(c),
+		Device: r.Device.facts(), Attempt: r.Device.AttemptID, Policy: is.policyOf(c, opens(c, r)),
 	})
 	if err != nil {
 		return earned{}, err

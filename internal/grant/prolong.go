@@ -36,6 +36,9 @@ func prolonged(s session.Session) bool { return s.Grant == GrantSliding || s.Gra
 
 // opens is the grant of the session that a password opens.
 func opens(c client.Client, r Request) string {
+	if r.Visit {
+		return GrantVisit
+	}
 	if c.Claims != client.SimpleJWT {
 		return client.GrantPassword
 	}

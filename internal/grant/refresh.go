@@ -36,9 +36,9 @@ func (is *Issuer) terms(c client.Client, asked string) session.Terms {
 		if asked != "" {
 			_, err := scopeOf(asked, fields(both(s.Scope, c.Available())))
 			if err != nil {
-				return is.policy(c), err
+				return is.policyOf(c, s.Grant), err
 			}
 		}
-		return is.policy(c), nil
+		return is.policyOf(c, s.Grant), nil
 	}
 }

@@ -55,7 +55,7 @@ func (is *Issuer) Why(ctx context.Context, t secret.Text) (Explanation, error) {
 		Generation: opened.Generation, Newest: uint32(s.Chain.Newest), IssuedAt: when(opened.IssuedAt)}
 	c, _ := is.Clients.Get(s.Client)
 	_, v := s.Refresh(session.Presented{Client: s.Client, Generation: session.Generation(opened.Generation), IssuedAt: opened.IssuedAt,
-		Genuine: is.Sessions.Tokens.Genuine(opened, s.Secret), Key: s.Key}, l.Standing, is.policy(c), l.Now)
+		Genuine: is.Sessions.Tokens.Genuine(opened, s.Secret), Key: s.Key}, l.Standing, is.policyOf(c, s.Grant), l.Now)
 	e.WouldBe, e.Reason, e.Sentence = v.Answer.String(), v.Reason, v.Reason.Sentence()
 	e.Works = v.Answer == session.Rotated || v.Answer == session.Repeated || v.Answer == session.Recovered
 	_, at := is.Standing(l)
@@ -92,7 +92,7 @@ func (is *Issuer) whyAccess(ctx context.Context, t secret.Text) (Explanation, er
 // Standing says why and when a loaded session is over, or "" while it stands.
 func (is *Issuer) Standing(l session.Loaded) (fault.Reason, time.Time) {
 	c, _ := is.Clients.Get(l.Session.Client)
-	pol := is.policy(c)
+	pol := is.policyOf(c, l.Session.Grant)
 	why := l.Session.Ended(l.Standing, pol, l.Now)
 	switch {
 	case why == "":
