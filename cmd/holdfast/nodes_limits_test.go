@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,18 +75,18 @@ func TestNodesCountTogether(t *testing.T) {
 	}
 }
 
-// add appends to the node's configuration.
+// add writes settings into the node's configuration, over those of the same name.
 func (n *node) add(t *testing.T, text string) {
 	t.Helper()
-	f, err := os.OpenFile(n.config, os.O_APPEND|os.O_WRONLY, 0)
+	had, err := os.ReadFile(n.config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.WriteString(text)
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
+	kept := slices.DeleteFunc(strings.Split(strings.TrimSpace(string(had)), "\n"), func(line string) bool {
+		key, _, _ := strings.Cut(line, " = ")
+		return strings.HasPrefix(text, key+" = ") || strings.Contains(text, "\n"+key+" = ")
+	})
+	if err := os.WriteFile(n.config, []byte(strings.Join(kept, "\n")+"\n"+text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
