@@ -30,7 +30,7 @@ type weather struct {
 }
 
 // badWeather is a bad mobile network, compressed in time.
-var badWeather = weather{drop: 0.02, lose: 0.05, double: 0.05, delay: 0.10, longest: 20 * time.Millisecond}
+var badWeather = weather{drop: 0.02, lose: 0.05, double: 0.05, delay: 0.05, longest: 8 * time.Millisecond}
 
 // maxFrontBody bounds a request that may have to be sent twice.
 const maxFrontBody = 64 << 10

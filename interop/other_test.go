@@ -16,9 +16,10 @@ import (
 // that stands there makes the thing's absence a failure; otherwise the test says
 // that it did not run.
 const (
-	needReact    = "react"             // Node and the packages of interop/react
-	needSimple   = "simplejwt"         // Debian's python3-djangorestframework-simplejwt
-	needOAuthlib = "requests-oauthlib" // Debian's python3-requests-oauthlib
+	needReact    = "react"                // Node and the packages of interop/react
+	needSimple   = "simplejwt"            // Debian's python3-djangorestframework-simplejwt
+	needToolkit  = "django-oauth-toolkit" // Debian's python3-django-oauth-toolkit, besides
+	needOAuthlib = "requests-oauthlib"    // Debian's python3-requests-oauthlib
 	needChromium = "chromium"
 )
 
@@ -45,16 +46,16 @@ func tool(t *testing.T, word string, names ...string) string {
 	return ""
 }
 
-// python finds an interpreter that has a module: Debian's packages belong to
+// python finds an interpreter that has modules: Debian's packages belong to
 // /usr/bin/python3, which need not be the first on PATH.
-func python(t *testing.T, word, module string) string {
+func python(t *testing.T, word, modules string) string {
 	t.Helper()
 	for _, name := range []string{"python3", "/usr/bin/python3"} {
-		if exec.Command(name, "-c", "import "+module).Run() == nil {
+		if exec.Command(name, "-c", "import "+modules).Run() == nil {
 			return name
 		}
 	}
-	missing(t, word, "python3 with "+module)
+	missing(t, word, "python3 with "+modules)
 	return ""
 }
 
@@ -129,10 +130,11 @@ func tail(s string) string {
 	return s[max(0, len(s)-longest):]
 }
 
-// startDjango runs the project of interop/django for one test.
-func startDjango(t *testing.T) string {
+// startDjango runs the project of interop/django for one test. name is the
+// interpreter.
+func startDjango(t *testing.T, name string) string {
 	t.Helper()
-	name, data := python(t, needSimple, "rest_framework_simplejwt.token_blacklist"), t.TempDir()
+	data := t.TempDir()
 	listen, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)
