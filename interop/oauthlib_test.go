@@ -89,6 +89,18 @@ var toolkitSays = story{
 	"wrong password":                      refusal("InvalidGrantError", "invalid_grant", "Invalid credentials given."),
 }
 
+// introspectionSays is what a resource server of django-oauth-toolkit relies on,
+// besides the answer about an access token.
+var introspectionSays = map[string]any{
+	"expires as it said":     true,
+	"refresh token":          map[string]any{"active": false},
+	"garbage":                map[string]any{"active": false},
+	"no token":               map[string]any{"status": 400.0, "type": "application/json", "body": `{"error":"invalid_request","error_description":"Token parameter is missing."}`},
+	"by a token":             true,
+	"the token's own answer": []any{"access_token", "expires_in", "scope", "token_type"},
+	"stranger":               []any{403.0, ""},
+}
+
 // TestRequestsOAuthlib (A17, R1): requests-oauthlib as a client of
 // django-oauth-toolkit signs in, refreshes by itself, alone and five at once, and
 // signs out.
@@ -112,6 +124,15 @@ func TestRequestsOAuthlib(t *testing.T) {
 			"expires_in": 900.0, "token_type": "Bearer", "scope": []any{"read", "write"}}
 		if !reflect.DeepEqual(s["sign-in"], token) || !reflect.DeepEqual(s["refreshed"], []any{1.0, true, true, token}) {
 			t.Errorf("%s: signed in with %v, refreshed with %v", name, s["sign-in"], s["refreshed"])
+		}
+		told, _ := s["introspection"].(map[string]any)
+		access, _ := told["access token"].(map[string]any)
+		if access["active"] != true || access["username"] != "demo" || access["scope"] != "read write" || access["client_id"] == nil {
+			t.Errorf("%s: introspection of its access token: %v", name, access)
+		}
+		delete(told, "access token")
+		if !reflect.DeepEqual(told, introspectionSays) {
+			t.Errorf("%s: introspection: %v", name, told)
 		}
 	}
 }

@@ -156,7 +156,7 @@ def introspection(token):
         "expires as it said": abs(active["exp"] - token["expires_at"]) < 60,
         "refresh token": ask(data={"token": token["refresh_token"]}, auth=SERVICE).json(),
         "garbage": ask(data={"token": "garbage"}, auth=SERVICE).json(),
-        "nothing": plain(ask(data={}, auth=SERVICE)),
+        "no token": plain(ask(data={"token_type_hint": "access_token"}, auth=SERVICE)),
         "by a token": session.get(INTROSPECT, params={"token": token["access_token"]}, timeout=TIMEOUT).json()["active"],
         "the token's own answer": sorted(k for k in service if k != "expires_at"),
         "stranger": [stranger.status_code, stranger.text],
