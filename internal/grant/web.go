@@ -65,9 +65,13 @@ func (is *Issuer) aged(ctx context.Context, t secret.Text, refused error) error 
 	if !ok {
 		return refused
 	}
-	_, err = is.standing(ctx, a)
+	b, err := is.standing(ctx, a)
 	if err != nil {
 		return err
+	}
+	c, _ := is.Clients.Get(a.Client)
+	if idle := is.policyOf(c, b.Session.Grant).Idle; a.SID != "" && idle > 0 && now.Sub(b.Session.UsedAt) > idle {
+		return &fault.Error{Kind: fault.InvalidToken, Reason: fault.Idle, Words: fault.Idle.Sentence()} // no refresh can follow
 	}
 	return fault.Wrap(fault.InvalidToken, ErrExpired, "the access token has expired")
 }
@@ -148,7 +152,8 @@ func (is *Issuer) webUnder(ctx context.Context, c client.Client, device session.
 		return session.Session{}, time.Time{}, fault.Down(err)
 	}
 	if err == nil && l.Session.Parent == device.ID && l.Session.Ended(l.Standing, is.policy(c), l.Now) == "" {
-		return l.Session, l.Now, nil
+		s, err := is.Sessions.Touch(ctx, l, is.policy(c)) // or it ended idle under its pages
+		return s, l.Now, err
 	}
 	facts := device.Device
 	facts.Install = install

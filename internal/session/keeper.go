@@ -366,6 +366,31 @@ func (k *Keeper) Rename(ctx context.Context, which id.Session, name string, pol 
 	return Session{}, fault.Down(last)
 }
 
+// Touch says that a session of a browser was used, which moves its idle limit:
+// nothing refreshes there. pol is the policy it lives under. It writes when a
+// hundredth of the limit has passed, and leaves a session that somebody else changes
+// at the moment to him. Errors are *fault.Error: NotFound when it is over, or
+// Unavailable.
+func (k *Keeper) Touch(ctx context.Context, l Loaded, pol Policy) (Session, error) {
+	if l.Session.Ended(l.Standing, pol, l.Now) != "" {
+		return l.Session, fault.New(fault.NotFound, "no such session")
+	}
+	next := l.Session
+	if pol.Idle == 0 || l.Now.Sub(next.UsedAt) < pol.touchEvery() {
+		return next, nil
+	}
+	next.UsedAt = l.Now
+	next.Version++
+	err := k.Store.Replace(ctx, Change{Next: next})
+	switch {
+	case errors.Is(err, ErrChanged), err != nil && notWritten(err):
+		return l.Session, nil
+	case err != nil:
+		return l.Session, fault.Down(err)
+	}
+	return next, nil
+}
+
 // renamed is the account of a new name.
 func (k *Keeper) renamed(ctx context.Context, l Loaded, name string) audit.Event {
 	s := l.Session
