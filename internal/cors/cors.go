@@ -23,8 +23,9 @@ type Rule struct {
 	// Allows reports whether pages of an origin may read the answers. Nil lets every
 	// origin read them: for documents that hold nothing to protect.
 	Allows func(origin string) bool
-	// Credentials lets a browser send its cookies along. It needs Allows.
-	Credentials bool
+	// Credentials reports whether a browser may send its cookies along from an origin
+	// that is allowed; nil is never.
+	Credentials func(origin string) bool
 	// Methods are those of the path.
 	Methods []string
 	// Asked are the headers that a script may send besides what any form can, Told
@@ -44,7 +45,7 @@ func (u Rule) Wrap(next http.Handler) http.Handler {
 		}
 		h := w.Header()
 		h.Set("Access-Control-Allow-Origin", origin)
-		if u.Credentials && u.Allows != nil {
+		if u.Credentials != nil && u.Allows != nil && u.Credentials(origin) {
 			h.Set("Access-Control-Allow-Credentials", "true")
 		}
 		if r.Method != http.MethodOptions || r.Header.Get("Access-Control-Request-Method") == "" {

@@ -14,7 +14,7 @@ import (
 func TestRule(t *testing.T) {
 	const app = "https://app.example"
 	one := func(origin string) bool { return origin == app }
-	any := func(string) bool { return true }
+	all := func(string) bool { return true }
 	for _, c := range []struct {
 		name        string
 		rule        cors.Rule
@@ -22,14 +22,14 @@ func TestRule(t *testing.T) {
 		named, cred string
 	}{
 		{"allowed", cors.Rule{Allows: one}, []string{app}, app, ""},
-		{"allowed with cookies", cors.Rule{Allows: one, Credentials: true}, []string{app}, app, "true"},
-		{"none", cors.Rule{Allows: one, Credentials: true}, nil, "", ""},
-		{"another", cors.Rule{Allows: one, Credentials: true}, []string{"https://app.example.evil"}, "", ""},
-		{"another case", cors.Rule{Allows: one, Credentials: true}, []string{"https://App.example"}, "", ""},
-		{"null", cors.Rule{Allows: any, Credentials: true}, []string{"null"}, "", ""},
-		{"two", cors.Rule{Allows: one, Credentials: true}, []string{app, app}, "", ""},
+		{"allowed with cookies", cors.Rule{Allows: one, Credentials: all}, []string{app}, app, "true"},
+		{"none", cors.Rule{Allows: one, Credentials: all}, nil, "", ""},
+		{"another", cors.Rule{Allows: one, Credentials: all}, []string{"https://app.example.evil"}, "", ""},
+		{"another case", cors.Rule{Allows: one, Credentials: all}, []string{"https://App.example"}, "", ""},
+		{"null", cors.Rule{Allows: all, Credentials: all}, []string{"null"}, "", ""},
+		{"two", cors.Rule{Allows: one, Credentials: all}, []string{app, app}, "", ""},
 		{"everybody", cors.Rule{}, []string{"https://evil.example"}, "*", ""},
-		{"everybody never with cookies", cors.Rule{Credentials: true}, []string{app}, "*", ""},
+		{"everybody never with cookies", cors.Rule{Credentials: all}, []string{app}, "*", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.rule.Methods, c.rule.Asked, c.rule.Told = []string{"POST"}, "X-Asked", "X-Told"

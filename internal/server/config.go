@@ -107,7 +107,8 @@ type Config struct {
 	MetricsListen string `toml:"metrics_listen"`
 
 	// Doors lists the dialects that are spoken besides the standard one: "edx" is
-	// Open edX (docs/guide/openedx.md); "dot /o" is django-oauth-toolkit under the
+	// Open edX (docs/guide/openedx.md); "web" keeps the tokens of applications in a
+	// browser in cookies (docs/guide/browsers.md); "dot /o" is django-oauth-toolkit under the
 	// prefix /o (docs/guide/move-django-oauth-toolkit.md); "simplejwt /api/token
 	// my-app" is djangorestframework-simplejwt under a prefix with the terms of the
 	// client my-app, "sliding /auth/sliding my-app" its sliding tokens, and "drf-jwt
@@ -116,10 +117,10 @@ type Config struct {
 	// opens some when nobody wrote any.
 	Doors []string `toml:"doors"`
 
-	// CookieDomain is the domain of the cookies that several applications of an
-	// Open edX read together ("example.com" for apps.example.com and
-	// learn.example.com). Empty keeps them to this host. Every host under the
-	// domain can read them: it must all be yours.
+	// CookieDomain is the domain of the cookies that several hosts read together
+	// ("example.com" for apps.example.com and learn.example.com): those of an Open
+	// edX, and the access cookie of the door "web". Empty keeps them to this host.
+	// Every host under the domain can read them: it must all be yours.
 	CookieDomain string `toml:"cookie_domain"`
 
 	// TrustedProxies lists the networks whose X-Forwarded-For is believed, as

@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast.example/internal/door/account"
 	"holdfast.example/internal/door/edx"
 	"holdfast.example/internal/door/oauth"
 	"holdfast.example/internal/door/pair"
+	"holdfast.example/internal/door/web"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/settings"
 )
@@ -21,11 +23,14 @@ const (
 	DoorEdX = "edx"
 	// DoorDOT is django-oauth-toolkit under a prefix.
 	DoorDOT = "dot"
+	// DoorWeb is cookies for applications in a browser. It has its own paths.
+	DoorWeb = "web"
 )
 
 // allDoors lists the dialects, and how each is written.
 var allDoors = []struct{ dialect, written string }{
 	{DoorEdX, DoorEdX},
+	{DoorWeb, DoorWeb},
 	{DoorDOT, "dot /o"},
 	{string(pair.SimpleJWT), "simplejwt /api/token my-app"},
 	{string(pair.Sliding), "sliding /auth/sliding my-app"},
@@ -64,7 +69,7 @@ func doorOf(word string) (d doorWord, written string, ok bool) {
 // paths lists the paths of a door that has a prefix.
 func (d doorWord) paths() []string {
 	switch d.dialect {
-	case DoorEdX:
+	case DoorEdX, DoorWeb:
 		return nil
 	case DoorDOT:
 		return oauth.DOTPaths(d.prefix)
@@ -74,7 +79,7 @@ func (d doorWord) paths() []string {
 
 // ownPaths begin the paths that are this server's own, or another door's.
 var ownPaths = []string{"/oauth2", "/.well-known", "/account", "/admin", "/revocations", "/healthz", "/readyz", "/metrics", "/dev", "/demo",
-	"/login_refresh", "/csrf", "/logout", "/api/mobile", "/api/user", "/debug"}
+	"/web", "/login_refresh", "/csrf", "/logout", "/api/mobile", "/api/user", "/debug"}
 
 // maxPrefix is the longest prefix of a door, in bytes.
 const maxPrefix = 100
@@ -173,12 +178,30 @@ func (s *Server) mountDialects(m *mux, std *oauth.Door) {
 		switch d.dialect {
 		case DoorEdX:
 			(&edx.Door{Issuer: s.Issuer, From: s.from, Note: note, CookieDomain: s.config.CookieDomain, Now: s.now}).Mount(m)
+		case DoorWeb:
+			s.web().Mount(m)
 		case DoorDOT:
 			std.MountDOT(m, d.prefix)
 		default:
 			(&pair.Door{Issuer: s.Issuer, Dialect: pair.Dialect(d.dialect), Prefix: d.prefix, Client: d.client, From: s.from, Note: note}).Mount(m)
 		}
 	}
+}
+
+// web is cookie mode.
+func (s *Server) web() *web.Door {
+	return &web.Door{Issuer: s.Issuer, From: s.from, Note: note, CookieDomain: s.config.CookieDomain}
+}
+
+// account is the device API. Where browsers keep their tokens in cookies, it takes
+// those too.
+func (s *Server) account() *account.Door {
+	d := &account.Door{Issuer: s.Issuer, Keys: s.Keys, From: s.from, Note: note}
+	if slices.ContainsFunc(s.config.open(), func(one doorWord) bool { return one.dialect == DoorWeb }) {
+		cookies := s.web()
+		d.Token, d.Cookies = cookies.Token, cookies.Trusts
+	}
+	return d
 }
 
 // holdDoors holds the clients that doors name to what their dialect needs. One that

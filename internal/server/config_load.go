@@ -46,7 +46,7 @@ func Load(o LoadOptions) (Config, settings.Problems, error) {
 		c.Issuer = "http://" + c.Listen
 	}
 	if c.dev && !c.places.Written("doors") {
-		c.Doors = []string{DoorEdX, "simplejwt /api/token demo-pair", "dot /o"}
+		c.Doors = []string{DoorEdX, "simplejwt /api/token demo-pair", "dot /o", DoorWeb}
 	}
 	problems = append(problems, c.check(problems.Doubted())...)
 	errs, warnings := problems.Split()

@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"holdfast.example/internal/server"
 )
 
 // TestCrossOriginAccount (HTTP-07, RS21): scripts of registered origins look after
 // their user's account, without cookies; those of other origins read nothing.
 func TestCrossOriginAccount(t *testing.T) {
-	a := attacks(t)
+	a := attack{t, forTest(t, func(c *server.Config) { c.Doors = nil })}
 	const spa = "http://127.0.0.1:8422"
 	h := a.signIn("demo-native")
 	ask := func(method, path, origin, token, asks string) answer {

@@ -145,10 +145,15 @@ func (d *description) exchange(r *http.Request, body []byte, a answer) error {
 	return errors.Join(openapi3filter.ValidateResponse(r.Context(), out), fits(op, a))
 }
 
-// bearerSent is what a description asks of a token; whether it is good is for
+// bearerSent is what a description asks of a token or a cookie; whether it is good is for
 // the server to say.
 func bearerSent(_ context.Context, in *openapi3filter.AuthenticationInput) error {
-	if !strings.HasPrefix(in.RequestValidationInput.Request.Header.Get("Authorization"), "Bearer ") {
+	r := in.RequestValidationInput.Request
+	if in.SecurityScheme.Type == "apiKey" {
+		_, err := r.Cookie(strings.TrimPrefix(in.SecurityScheme.Name, "__Host-"))
+		return err
+	}
+	if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
 		return errors.New("no bearer token")
 	}
 	return nil

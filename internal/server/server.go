@@ -17,7 +17,6 @@ import (
 
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
-	"holdfast.example/internal/door/account"
 	"holdfast.example/internal/door/admin"
 	"holdfast.example/internal/door/oauth"
 	"holdfast.example/internal/feed"
@@ -236,7 +235,7 @@ func (s *Server) mount(dev *Dev) {
 	std := &oauth.Door{Issuer: s.Issuer, Keys: s.Keys, Log: s.log, From: s.from, Note: note,
 		JWKSMaxAge: int(s.config.JWKSMaxAge / time.Second)}
 	std.Mount(m)
-	(&account.Door{Issuer: s.Issuer, Keys: s.Keys, From: s.from, Note: note}).Mount(m)
+	s.account().Mount(m)
 	s.mountDialects(m, std)
 	m.Handle("/healthz", http.HandlerFunc(s.healthz))
 	m.Handle("/readyz", http.HandlerFunc(s.readyz))

@@ -31,6 +31,7 @@ import (
 	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/problem"
+	"holdfast.example/internal/secret"
 )
 
 // Door is the device API.
@@ -40,6 +41,11 @@ type Door struct {
 	Keys cursor.Keys
 	// From tells the caller's address, which depends on trusted proxies.
 	From func(*http.Request) netip.Addr
+	// Token, when set, reads the access token of a request in another way than from
+	// the Authorization header alone; Cookies reports from which origins a browser may
+	// send a cookie along that it reads.
+	Token   func(*http.Request) (secret.Text, error)
+	Cookies func(origin string) bool
 	// Note, when set, hears of every fault that leaves through this door.
 	Note func(*http.Request, *fault.Error)
 }
@@ -101,16 +107,15 @@ func (d *Door) Mount(m Mux) {
 	m.Handle(strings.TrimSuffix(root, "/"), nothing) // or the router would send it on
 }
 
-// What scripts of registered origins may send and read (room cors). Nothing at this
-// door rests on a cookie, so no answer allows credentials.
+// What scripts of registered origins may send and read (room cors).
 const (
-	askedHeaders = "Authorization, Content-Type"
+	askedHeaders = "Authorization, Content-Type, X-CSRF-Token"
 	toldHeaders  = "WWW-Authenticate, Retry-After, " + problem.ReasonHeader
 )
 
 // shared lets scripts of registered origins call an endpoint and read its answers.
 func (d *Door) shared(next http.Handler, verbs map[string]verb) http.Handler {
-	return cors.Rule{Allows: d.Issuer.Clients.AllowsOrigin, Methods: slices.Sorted(maps.Keys(verbs)), Asked: askedHeaders, Told: toldHeaders}.Wrap(next)
+	return cors.Rule{Allows: d.Issuer.Clients.AllowsOrigin, Credentials: d.Cookies, Methods: slices.Sorted(maps.Keys(verbs)), Asked: askedHeaders, Told: toldHeaders}.Wrap(next)
 }
 
 // only turns every other method away with Allow (RFC 9110 section 15.5.6).
@@ -159,8 +164,15 @@ func (d *Door) owned(verbs map[string]verb) http.Handler {
 	}), methods...)
 }
 
+func (d *Door) token(r *http.Request) (secret.Text, error) {
+	if d.Token != nil {
+		return d.Token(r)
+	}
+	return form.Bearer(r.Header)
+}
+
 func (d *Door) serve(w http.ResponseWriter, r *http.Request, v verb) (answer, error) {
-	t, err := form.Bearer(r.Header)
+	t, err := d.token(r)
 	if err != nil {
 		return answer{}, err
 	}

@@ -70,6 +70,7 @@ type Session struct {
 // ways says to people how a session was earned.
 var ways = map[string]string{
 	"password":           "user name and password in the app",
+	"visit":              "user name and password in the browser, until it is closed",
 	"authorization_code": "the sign-in page",
 	"token_exchange":     "another provider's account",
 	"device_code":        "a code confirmed on another device",

@@ -114,7 +114,7 @@ const (
 // pages is only for paths that micro-frontends call with their cookies: the
 // registered origins of first-party Open edX clients, byte for byte, may do so.
 func (d *Door) pages(h http.HandlerFunc, wrong wrongMethod, methods ...string) http.Handler {
-	return cors.Rule{Allows: d.trusts, Credentials: true, Methods: methods, Asked: askedHeaders, Told: toldHeaders}.Wrap(d.only(h, wrong, methods...))
+	return cors.Rule{Allows: d.trusts, Credentials: d.trusts, Methods: methods, Asked: askedHeaders, Told: toldHeaders}.Wrap(d.only(h, wrong, methods...))
 }
 
 // trusts reports whether pages of an origin act for the user: an answer with
