@@ -3,6 +3,7 @@ package interop
 import (
 	"bytes"
 	"io"
+	"log"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -65,7 +66,8 @@ func newFront(t *testing.T, target string, seed uint64, w weather) *front {
 	f := &front{target: target, weather: w, dice: rand.New(rand.NewPCG(seed, 0))}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = 16
-	f.proxy = &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
+	f.proxy = &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(t.Output(), "front: ", 0),
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(func() { f.Close(); transport.CloseIdleConnections() })
 	return f

@@ -7,18 +7,18 @@ import { createClient } from "./client.js";
 // does: the sign-in, and the last call.
 const PATIENCE = 50;
 
-// The page's clock, which the drill moves together with the server's.
+// How far the page's clock is ahead of the machine's, in milliseconds.
 let ahead = 0;
 const wallClock = Date.now.bind(Date);
 Date.now = () => wallClock() + ahead;
 
-// advance moves both clocks.
+// advance moves the server's clock, and sets the page's to the same time.
 async function advance(baseURL, seconds) {
   const response = await fetch(baseURL + "/dev/clock", { method: "POST", body: JSON.stringify({ advance: `${seconds}s` }) });
   if (!response.ok) {
     throw new Error(`the clock was answered ${response.status}`);
   }
-  ahead += seconds * 1000;
+  ahead = Date.parse((await response.json()).now) - wallClock();
 }
 
 // atLast repeats something that a bad network may spoil.
@@ -45,6 +45,7 @@ export async function drill({ baseURL, tokenPath, storage, rounds, calls, second
   });
   const signIn = async () => { report.user = await atLast(() => client.signIn("demo", "demo-password")); };
   const call = () => client.api.get("/demo/api");
+  await advance(baseURL, 0);
   await signIn();
   for (; report.rounds < rounds; report.rounds++) {
     const before = storage.getItem("refresh");
