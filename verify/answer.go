@@ -35,6 +35,7 @@ var answers = map[Kind]reply{
 	Unready:           {http.StatusServiceUnavailable, ""},
 	InsufficientScope: {http.StatusForbidden, "insufficient_scope"},
 	InsufficientGrade: {http.StatusUnauthorized, "insufficient_user_authentication"},
+	Forged:            {http.StatusForbidden, "csrf"},
 }
 
 // Refuse answers a request that Check did not let in. Nothing of the request

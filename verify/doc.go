@@ -28,6 +28,8 @@
 //   - Very many requests per token: set Config.Memo. Measure first.
 //   - Tokens that start with "hfa_": set Config.Opaque to an [Introspector].
 //   - Several issuers: one Verifier each, joined by [NewIssuers].
+//   - Pages on the same site that keep their tokens in cookies: set
+//     GuardConfig.Cookie, and Origins if the pages have another origin.
 //   - Clients that only know your URL: serve [ResourceMetadata].
 //   - Readiness probes: call [JWKS.Ready] on a JWKS that you made yourself and
 //     put into Config.Keys.

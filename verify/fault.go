@@ -49,6 +49,9 @@ const (
 	// InsufficientGrade: the token is good and the sign-in behind it is too old
 	// or too weak (RFC 9470).
 	InsufficientGrade
+	// Forged: the token came in a cookie, and nothing proves that a page of ours sent
+	// the request (CSRF). The page fetches its CSRF token anew and repeats.
+	Forged
 )
 
 // words are what the public learns about each Kind: constants, so that nothing
@@ -70,6 +73,7 @@ var words = map[Kind]string{
 	Unready:           "access tokens cannot be checked at the moment",
 	InsufficientScope: "the access token lacks a scope",
 	InsufficientGrade: "a newer or stronger sign-in is needed",
+	Forged:            "the request does not prove that a page of this site sent it",
 }
 
 // String returns the public words.

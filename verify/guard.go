@@ -28,6 +28,21 @@ type GuardConfig struct {
 	// 2.2), of 64 KiB at most. The query is never accepted.
 	AcceptForm bool
 
+	// Cookie is the name of a cookie that also brings an access token, for pages on the
+	// same site: "__Host-holdfast" on the server's own host, "__Secure-holdfast" where
+	// the server's cookie_domain is set, "holdfast" over plain http on loopback. The
+	// Authorization header wins, and needs nothing more. With the cookie every method
+	// but GET, HEAD and OPTIONS must come from this service's own origin or one of
+	// Origins, and show the cookie named like this one with "-csrf" at its end in the
+	// header X-CSRF-Token; otherwise it is refused as Forged. So a handler must change
+	// nothing on GET. Optional.
+	Cookie string
+
+	// Origins are the origins whose pages may send Cookie with unsafe methods, as
+	// "https://app.example.com". Optional; the CORS middleware must let them send
+	// credentials and the header X-CSRF-Token.
+	Origins []string
+
 	// PassPreflight lets CORS preflight requests through to the handler:
 	// browsers send them without credentials. Set it if the CORS middleware
 	// sits inside the guard; outside is better.
@@ -69,7 +84,10 @@ type Need struct {
 // Guard is net/http middleware: it lets requests with a good token in and
 // answers the others as RFC 6750 and RFC 9470 say. Make it once, with
 // NewGuard; it is safe for concurrent use.
-type Guard struct{ config GuardConfig }
+type Guard struct {
+	config  GuardConfig
+	cookies *cookieGuard
+}
 
 // NewGuard makes a Guard.
 func NewGuard(config GuardConfig) (*Guard, error) {
@@ -79,10 +97,14 @@ func NewGuard(config GuardConfig) (*Guard, error) {
 	if !quotable(config.Realm) || !quotable(config.ResourceMetadata) {
 		return nil, errors.New(`verify: GuardConfig.Realm and ResourceMetadata must be printable ASCII without " and \`)
 	}
+	cookies, err := newCookieGuard(config)
+	if err != nil {
+		return nil, err
+	}
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Guard{config: config}, nil
+	return &Guard{config: config, cookies: cookies}, nil
 }
 
 // Protect returns a handler that calls next for requests that carry a good
@@ -112,6 +134,9 @@ func (g *Guard) Protect(need Need, next http.Handler) http.Handler {
 // need. It and Refuse are Protect in two halves, for other frameworks.
 func (g *Guard) Check(r *http.Request, need Need) (*Claims, error) {
 	token, err := bearerToken(r, g.config.AcceptForm)
+	if err == nil && token == "" && g.cookies != nil {
+		token, err = g.cookies.token(r)
+	}
 	if err != nil {
 		return nil, err
 	}

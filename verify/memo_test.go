@@ -177,7 +177,7 @@ func TestOnlyAcceptedTokensAreRemembered(t *testing.T) {
 
 // Every Kind has its words and its answer.
 func TestEveryKindHasAnAnswer(t *testing.T) {
-	for k := NoToken; k <= InsufficientGrade; k++ {
+	for k := NoToken; k <= Forged; k++ {
 		if words[k] == "" || !quotable(words[k]) {
 			t.Errorf("kind %d has no words that can be quoted", k)
 		}
@@ -185,7 +185,7 @@ func TestEveryKindHasAnAnswer(t *testing.T) {
 			t.Errorf("kind %d (%v) has no answer", k, k)
 		}
 	}
-	if len(words) != int(InsufficientGrade) || len(answers) != int(InsufficientGrade) {
+	if len(words) != int(Forged) || len(answers) != int(Forged) {
 		t.Error("words or answers for a Kind that does not exist")
 	}
 }

@@ -63,6 +63,7 @@ var details = map[verify.Kind]string{
 	verify.Unready:           "",
 	verify.InsufficientScope: "JWT missing required scopes.",
 	verify.InsufficientGrade: expiredDetail,
+	verify.Forged:            invalidDetail, // this guard has a check of its own (csrf.go)
 }
 
 // refused turns what verify said into an answer.

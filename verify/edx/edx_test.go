@@ -313,7 +313,7 @@ func TestNeed(t *testing.T) {
 
 func TestEveryKindHasItsWords(t *testing.T) {
 	g := guard(t, nil)
-	for k := verify.NoToken; k <= verify.InsufficientGrade; k++ {
+	for k := verify.NoToken; k <= verify.Forged; k++ {
 		w := httptest.NewRecorder()
 		g.Refuse(w, request("GET", ""), &verify.Error{Kind: k})
 		var body struct{ Detail string }
