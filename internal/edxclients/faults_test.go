@@ -15,7 +15,7 @@ import (
 
 // checks is how many lives of a family of devices one run plays; -rapid.checks asks
 // for another number, -rapid.seed for the dice of another run.
-const checks = "40"
+const checks = "30"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

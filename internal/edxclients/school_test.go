@@ -2,6 +2,8 @@ package edxclients_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -51,6 +53,13 @@ grants = ["password", "refresh_token", "token_exchange"]
 claims = "openedx"
 webview = true
 audiences = ["openedx"]
+
+[[clients]]
+id = "tablet"
+type = "public"
+first_party = true
+grants = ["password", "refresh_token"]
+claims = "openedx"
 
 [[clients]]
 id = "pages"
@@ -268,4 +277,15 @@ func bodyOf(r *http.Request) []byte {
 		panic(err) // our own client's
 	}
 	return b
+}
+
+// kid is the key that a JWT names.
+func (s *school) kid(jwt string) string {
+	head, _, _ := strings.Cut(jwt, ".")
+	b, _ := base64.RawURLEncoding.DecodeString(head)
+	var h struct {
+		KeyID string `json:"kid"`
+	}
+	_ = json.Unmarshal(b, &h)
+	return h.KeyID
 }

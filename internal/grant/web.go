@@ -63,11 +63,17 @@ func (is *Issuer) aged(ctx context.Context, t secret.Text, refused error) error 
 	}
 	a, ok := is.Reader.Expired(ctx, t, now)
 	if !ok {
+		a, ok = is.Reader.Gone(ctx, t, now)
+	}
+	if !ok {
 		return refused
 	}
 	b, err := is.standing(ctx, a)
 	if err != nil {
 		return err
+	}
+	if a.SID != "" && b.Session.Client != a.Client {
+		return refused
 	}
 	c, _ := is.Clients.Get(a.Client)
 	if idle := is.policyOf(c, b.Session.Grant).Idle; a.SID != "" && idle > 0 && now.Sub(b.Session.UsedAt) > idle {
