@@ -363,7 +363,7 @@ func TestPairClient(t *testing.T) {
 	for client, want := range map[string]string{
 		"demo-native": `doors = "simplejwt /x demo-native": the client demo-native has tokens without user_id and token_type; set claims = "simplejwt" at the client [HF130]`,
 		"demo-web":    `the client demo-web is confidential`,
-		"demo-spa":    `the client demo-spa is not registered for both grants`,
+		"demo-edx":    `the client demo-edx has tokens without user_id and token_type`,
 	} {
 		_, err := newHouse(t.TempDir(), func(c *server.Config) { c.Doors = []string{"simplejwt /x " + client} })
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -338,7 +338,7 @@ func TestServiceIsNoUser(t *testing.T) {
 // for does not exist, neither at the endpoint nor in the metadata.
 func TestGrantNobodyMayUse(t *testing.T) {
 	a := attacks(t)
-	for _, c := range []string{"demo-native", "demo-strict", "demo-edx"} {
+	for _, c := range []string{"demo-native", "demo-strict", "demo-edx", "demo-pair", "demo-spa"} {
 		a.operator("POST", "/admin/v1/clients/"+c+"/disable", "")
 	}
 	got := a.post("/oauth2/token", "grant_type", "password", "client_id", "demo-service", "client_secret", "demo-service-secret", "username", "demo", "password", "demo-password")
