@@ -95,11 +95,8 @@ func (is *Issuer) Refused(ctx context.Context, t secret.Text, refused error) err
 	if fault.As(refused).Reason != fault.Malformed {
 		return refused
 	}
-	now, err := is.Sessions.Store.Now(ctx)
-	if err != nil {
-		return fault.Down(err)
-	}
-	_, err = is.Reader.Access(ctx, t, now)
+	now := is.Now()
+	_, err := is.Reader.Access(ctx, t, now)
 	if err == nil {
 		return &fault.Error{Kind: fault.InvalidGrant, Reason: fault.Malformed, Words: "this is an access token", Cause: ErrWrongType}
 	}
