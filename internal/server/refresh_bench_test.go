@@ -18,7 +18,15 @@ import (
 // BenchmarkRefresh is one rotating refresh from the parsed request to the
 // written answer, durable on the disk, without the network: for profiles and
 // for counting allocations. bench/ measures the whole server from outside.
-func BenchmarkRefresh(b *testing.B) {
+func BenchmarkRefresh(b *testing.B) { benchmarkRefresh(b, "demo-strict", "") }
+
+// BenchmarkRefreshPair is the same for an app of simplejwt, whose refresh token is a
+// JWT and whose access token carries the user's integer id.
+func BenchmarkRefreshPair(b *testing.B) {
+	benchmarkRefresh(b, "pair-strict", "[[clients]]\nid = \"pair-strict\"\ntype = \"public\"\nfirst_party = true\ngrants = [\"password\", \"refresh_token\"]\nclaims = \"simplejwt\"\nrefresh = \"strict\"\n")
+}
+
+func benchmarkRefresh(b *testing.B, client, manifest string) {
 	h, err := newHouse(b.TempDir())
 	if err != nil {
 		b.Fatal(err)
@@ -33,10 +41,13 @@ func BenchmarkRefresh(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer s.Close()
+	if _, err := s.Apply(context.Background(), "bench.toml", []byte(manifest)); err != nil {
+		b.Fatal(err)
+	}
 	const devices = 16
 	tokens := make(chan string, devices)
 	for range devices {
-		tokens <- ask(b, s, url.Values{"grant_type": {"password"}, "client_id": {"demo-strict"}, "username": {"demo"}, "password": {"demo-password"}})
+		tokens <- ask(b, s, url.Values{"grant_type": {"password"}, "client_id": {client}, "username": {"demo"}, "password": {"demo-password"}})
 	}
 	b.SetParallelism(devices) // for each processor; the devices are the bound
 	b.ReportAllocs()
@@ -45,7 +56,7 @@ func BenchmarkRefresh(b *testing.B) {
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() && !failed.Load() {
 			t := <-tokens
-			next := ask(b, s, url.Values{"grant_type": {"refresh_token"}, "client_id": {"demo-strict"}, "refresh_token": {t}})
+			next := ask(b, s, url.Values{"grant_type": {"refresh_token"}, "client_id": {client}, "refresh_token": {t}})
 			if next == "" || next == t {
 				failed.Store(true)
 			}
