@@ -268,7 +268,7 @@ func TestWebTabs(t *testing.T) {
 	}
 }
 
-// TestWebForged (R32, B09, AUTHZ-16, ADMIN-05, WEBVIEW-04): an unsafe request without both proofs does nothing, at the
+// TestWebForged (R32, B09, AUTHZ-16, WEBVIEW-04): an unsafe request without both proofs does nothing, at the
 // sign-in too; and a session planted in a browser ends with its user's sign-in.
 func TestWebForged(t *testing.T) {
 	a := attacks(t)
@@ -399,7 +399,7 @@ func TestWebRefused(t *testing.T) {
 	}
 }
 
-// TestWebCrossOrigin (HTTP-07): pages of registered origins may call with cookies; of no
+// TestWebCrossOrigin (HTTP-07, B09): pages of registered origins may call with cookies; of no
 // others, and another application's page does not learn who is signed in.
 func TestWebCrossOrigin(t *testing.T) {
 	a := attacks(t)
