@@ -48,6 +48,7 @@ func configRules() []configRule {
 		{"HF122", "The database's password is not on the command line.", noPasswordFlag},
 		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
 		{"HF128", "doors holds dialects that are known here, each under paths of its own.", knownDoors},
+		{"HF130", "The client that a door names is public and first-party, registered for password and refresh_token, with claims = \"simplejwt\" and JWTs.", clientsOfDoors},
 		{"HF129", "cookie_domain is a domain that the issuer's host is under.", ownCookieDomain},
 		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
 		{"HF125", "Warning: durability = \"relaxed\" reaches only clients with an overlap, and overlap is 0.", relaxedReachesSomebody},

@@ -371,6 +371,14 @@ func TestPairClient(t *testing.T) {
 		}
 	}
 	a := attack{t, forTest(t, func(c *server.Config) { c.Doors = []string{"simplejwt /x nobody"} })}
+	a.operator("GET", "/admin/v1/check", "")
+	a.apply("[[clients]]\nid = \"nobody\"\ntype = \"public\"\nfirst_party = true\ngrants = [\"password\", \"refresh_token\"]\n")
+	if got, err := a.operate("GET", "/admin/v1/check", nil); err != nil || got.status != 500 || !strings.Contains(string(got.body), "HF130") {
+		a.Errorf("check: %d %s %v", got.status, got.body, err)
+	}
+	if got, err := a.operate("DELETE", "/admin/v1/clients/nobody", nil); err != nil || got.status >= 300 {
+		a.Fatalf("%d %s %v", got.status, got.body, err)
+	}
 	for path, body := range map[string]string{"/x/": learnerJSON, "/x/refresh/": refreshJSON("x"), "/x/verify/": tokenJSON("x"), "/x/blacklist/": refreshJSON("x")} {
 		got := a.json(path, body)
 		if got.status != 503 || got.header.Get("Retry-After") == "" {

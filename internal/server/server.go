@@ -19,6 +19,7 @@ import (
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/door/admin"
 	"holdfast.example/internal/door/oauth"
+	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/idem"
@@ -202,6 +203,24 @@ func (s *Server) holdClients(mending bool) error {
 	return nil
 }
 
+// check holds the clients that stand to the settings, as the next start will, and
+// looks the store over. What is about the clients is a *fault.Error with the words
+// of the problem.
+func (s *Server) check(ctx context.Context) error {
+	err := s.Clients.Fresh(ctx)
+	if err != nil {
+		return fault.Down(err)
+	}
+	err = s.holdClients(false)
+	if err == nil {
+		err = s.holdDoors(false)
+	}
+	if err != nil {
+		return fault.Wrap(fault.Internal, err, err.Error())
+	}
+	return s.stores.Check(ctx)
+}
+
 // longestAccess is the longest life any access token can have here: the cap of
 // opaque ones. Ends are remembered that long.
 const longestAccess = client.OpaqueCap
@@ -256,7 +275,7 @@ func (s *Server) mount(dev *Dev) {
 
 // operatorsDoor is the one door behind the admin socket and admin_listen.
 func (s *Server) operatorsDoor() *admin.Door {
-	return &admin.Door{Issuer: s.Issuer, Keys: s.Keys, Audit: s.stores.Audit, Check: s.stores.Check, From: s.from, Now: s.now, Note: note,
+	return &admin.Door{Issuer: s.Issuer, Keys: s.Keys, Audit: s.stores.Audit, Check: s.check, From: s.from, Now: s.now, Note: note,
 		Calls: &idem.Keeper{Store: s.stores.Calls, Seal: s.Keys, Now: s.now, Patience: 2 * s.config.RequestTimeout},
 		Apply: func(ctx context.Context, file string, text []byte, local bool) (any, error) {
 			return s.apply(ctx, file, text, local)

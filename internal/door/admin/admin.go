@@ -42,7 +42,8 @@ type Door struct {
 	// Apply creates or updates what a manifest declares. local: files and
 	// environment variables of this machine that the manifest names may be read.
 	Apply func(ctx context.Context, file string, toml []byte, local bool) (any, error)
-	// Check looks the whole store over.
+	// Check looks the whole store over, and the clients against the settings; what is
+	// about the clients is a *fault.Error.
 	Check func(context.Context) error
 	// Settings lists the server's settings as they stand, secrets redacted.
 	Settings func() []Setting

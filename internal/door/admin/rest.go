@@ -1,6 +1,8 @@
 package admin
 
 import (
+	"errors"
+
 	"holdfast.example/docs/reference/openapi"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
@@ -19,6 +21,9 @@ func (d *Door) description(*call) (reply, error) { return reply{text: openapi.Ad
 // check looks the store and the keys over.
 func (d *Door) check(c *call) (reply, error) {
 	err := d.Check(c.Context())
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return reply{}, e
+	}
 	if err != nil {
 		return reply{}, fault.Wrap(fault.Internal, err, "the database is not in order: "+err.Error())
 	}
