@@ -82,6 +82,10 @@ func (b *tab) ask(method, path, body string, more ...http.Header) (answer, webSt
 		b.Errorf("%s %s: %v", method, path, got.header)
 	}
 	for name, c := range jar(got) {
+		if c.HttpOnly {
+			b.secrets.add(name, c.Value)
+			b.secrets.add(name, strings.Split(c.Value, "~")[0])
+		}
 		if c.MaxAge < 0 {
 			delete(b.jar, name)
 		} else {
