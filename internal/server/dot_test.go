@@ -25,6 +25,14 @@ grants = ["client_credentials"]
 scopes = ["introspection"]
 
 [[clients]]
+id = "dot-web"
+type = "confidential"
+secret = "the-secret-of-dot-web"
+first_party = true
+grants = ["password", "refresh_token"]
+scopes = ["read"]
+
+[[clients]]
 id = "dot-other"
 type = "confidential"
 secret = "the-secret-of-dot-other"
@@ -141,6 +149,15 @@ func TestDOTIntrospect(t *testing.T) {
 				a.exactly(got, 403, "")
 			}
 		})
+	}
+	own := basic("dot-web", "the-secret-of-dot-web")
+	web := a.holds(a.app("/o/token/", own, "grant_type", "password", "username", "learner", "password", "the-password-of-learner"), "dot-web")
+	for token, active := range map[string]bool{web.Access: true, web.Refresh: false} { // its own
+		for _, got := range ask(own, token) {
+			if strings.HasPrefix(string(got.body), `{"active":true,`) != active || got.status != 200 {
+				a.Errorf("%d %s", got.status, got.body)
+			}
+		}
 	}
 	for _, got := range ask(basic("dot-other", "the-secret-of-dot-other"), h.Access) {
 		a.exactly(got, 200, `{"active":false}`) // somebody else's token

@@ -5,6 +5,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast.example/internal/grant"
+	"holdfast.example/internal/id"
+	"holdfast.example/internal/secret"
 )
 
 // TestPairSliding (contract 4.4 rows 1..6, R18, R23): one token that is prolonged
@@ -72,6 +76,19 @@ func TestPairSliding(t *testing.T) {
 		a.apply("[[users]]\nusername = \"learner\"\ndisabled = true\n")
 		a.exactly(a.json(slidingAt+"/refresh/", tokenJSON(other.Token)), 401, `{"detail":"No active account found for the given token."}`)
 	})
+}
+
+// TestPairOneToken: a session whose token is prolonged has no refresh token, at no
+// door and for nobody inside; and only a client of this dialect can have one.
+func TestPairOneToken(t *testing.T) {
+	a := pairs(t)
+	for client, grantOf := range map[string]string{"pair-phone": "sliding", "demo-native": "password"} {
+		issued, err := a.server.Issuer.Grant(t.Context(), grant.Request{Type: "password", Username: "learner", Password: secret.New("the-password-of-learner"),
+			Client: grant.Credential{ID: id.Client(client), Method: "none"}, Prolongs: grant.GrantSliding})
+		if err != nil || issued.RefreshToken.Empty() != (grantOf == "sliding") || claims(issued.AccessToken.Reveal())["grant"] != grantOf {
+			t.Errorf("%s: %v %v", client, claims(issued.AccessToken.Reveal()), err)
+		}
+	}
 }
 
 // slim sends a JSON body to the door of django-rest-framework-jwt, which refuses
