@@ -20,6 +20,8 @@ const (
 	needSimple   = "simplejwt"            // Debian's python3-djangorestframework-simplejwt
 	needToolkit  = "django-oauth-toolkit" // Debian's python3-django-oauth-toolkit, besides
 	needOAuthlib = "requests-oauthlib"    // Debian's python3-requests-oauthlib
+	needEdX      = "edx"                  // Node and the packages of interop/edx
+	needPyJWT    = "pyjwt"                // Debian's python3-jwt and python3-cryptography
 	needChromium = "chromium"
 )
 
@@ -154,4 +156,36 @@ func startDjango(t *testing.T, name string) string {
 	}
 	awaitHealthy(t, "http://"+listen, output)
 	return "http://" + listen
+}
+
+// drillWithin bounds one story in a browser on a busy machine.
+const drillWithin = 2 * time.Minute
+
+// opened opens a page in a browser with a profile of its own and waits for its
+// report.
+func opened[report any](t *testing.T, browser, address string, reports <-chan report) report {
+	t.Helper()
+	output := new(syncBuffer)
+	args := []string{"--headless", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-sync",
+		"--disable-component-update", "--disable-breakpad", "--user-data-dir=" + t.TempDir(), "--enable-logging=stderr"}
+	if os.Geteuid() == 0 {
+		args = append(args, "--no-sandbox") // Chromium's sandbox is not for root
+	}
+	cmd := child(t.Context(), t, browser, append(args, address)...)
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case r := <-reports:
+		return r
+	case err := <-ended:
+		t.Fatalf("the browser left: %v: %s", err, tail(output.String()))
+	case <-time.After(drillWithin):
+		t.Fatalf("no report within %s: %s", drillWithin, tail(output.String()))
+	}
+	var none report
+	return none
 }
