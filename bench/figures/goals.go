@@ -146,6 +146,8 @@ func (r *record) facts() []goal {
 		{quietP99, "ms", nil, 0},
 		{mixedP99, "ms", nil, 0},
 		{mixedSlower, "x", atMost, 2},
+		{hashSlower, "x", nil, 0},
+		{floorSlower, "x", nil, 0},
 		{idleRSS, "MiB", atMost, 30},
 		{idlePSS, "MiB", nil, 0},
 		{firstStart, "ms", nil, 0},

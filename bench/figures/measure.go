@@ -96,7 +96,7 @@ func (p *plan) round(r *record, round int, all []*server) error {
 			}
 		}
 	}
-	return p.mixed(r, ours)
+	return errors.Join(p.mixed(r, ours), p.besideHash(r, ours, hashSlower), p.besideHash(r, all[len(all)-1], floorSlower))
 }
 
 // phoneFlags and apiFlags are load's flags for a client at a server.
@@ -167,9 +167,8 @@ const (
 // all cores, refreshes at a fixed rate, and then sign-ins as fast as they go
 // beside refreshes at that rate.
 func (p *plan) mixed(r *record, s *server) error {
-	length := max(p.window*3/2, time.Second)
-	refreshes := append(phoneFlags(s), "-scenario", drive.Refresh, "-c", strconv.Itoa(mixedDevices), "-rate", strconv.Itoa(mixedRate),
-		"-tokens", s.devices, "-save", s.devices, "-warm", p.warm.String(), "-d", length.String())
+	length := p.mixedLength()
+	refreshes := p.steady(s)
 	signIns := append(phoneFlags(s), "-scenario", drive.Password, "-c", strconv.Itoa(mixedDevices), "-warm", p.warm.String(), "-d", length.String())
 
 	out, err := exec.Command("nice", "-n", strconv.Itoa(hashNice), p.program("floor"), "hash", "-d", length.String()).Output()
@@ -207,6 +206,37 @@ func (p *plan) mixed(r *record, s *server) error {
 	r.fact(mixedP99, together.P99)
 	r.fact(mixedSlower, together.P99/alone.P99)
 	r.fact(mixedErrors, float64(alone.Errors+together.Errors+in.Errors+together.Dead))
+	return nil
+}
+
+// mixedLength is how long each part of mixed is.
+func (p *plan) mixedLength() time.Duration { return max(p.window*3/2, time.Second) }
+
+// steady are the flags of refreshes at the fixed rate.
+func (p *plan) steady(s *server) []string {
+	return append(phoneFlags(s), "-scenario", drive.Refresh, "-c", strconv.Itoa(mixedDevices), "-rate", strconv.Itoa(mixedRate),
+		"-tokens", s.devices, "-save", s.devices, "-warm", p.warm.String(), "-d", p.mixedLength().String())
+}
+
+// besideHash measures what the bare hash on all cores does to a server's refreshes
+// at the fixed rate: nobody signs in, so what it costs is the machine's.
+func (p *plan) besideHash(r *record, s *server, name string) error {
+	alone, err := p.measured(s, p.steady(s))
+	if err != nil {
+		return err
+	}
+	hash := exec.Command("nice", "-n", strconv.Itoa(hashNice), p.program("floor"), "hash", "-d", (p.mixedLength() + p.warm + time.Second).String())
+	err = hash.Start()
+	if err != nil {
+		return err
+	}
+	beside, err := p.measured(s, p.steady(s))
+	if err = errors.Join(err, hash.Process.Kill()); err != nil {
+		return err
+	}
+	_ = hash.Wait() // it was killed
+	say("  %s beside the bare hash: refresh p99 %.2f ms alone and %.2f ms then", s.name, alone.P99, beside.P99)
+	r.fact(name, beside.P99/alone.P99)
 	return nil
 }
 

@@ -63,6 +63,8 @@ const (
 	quietP99     = "refresh p99 at a fixed rate, alone"
 	mixedP99     = "refresh p99 at that rate, while sign-ins run"
 	mixedSlower  = "refresh p99 while sign-ins run / alone"
+	hashSlower   = "  the same beside the bare hash and no sign-ins"
+	floorSlower  = "  floor (b) p99 beside the bare hash / alone"
 	mixedErrors  = "errors of both"
 	programSize  = "program"
 	millionFile  = "a million sessions in the file"
