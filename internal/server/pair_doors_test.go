@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -19,12 +20,15 @@ func TestDoorsPair(t *testing.T) {
 	runDialogs(t, testscript.Params{Files: files}, pairDialect)
 }
 
-// TestDoorsDOT (contract 3.1 rows 1, 6, R01..04) tells them in the dialect of
-// django-oauth-toolkit.
+// TestDoorsDOT (contract 3.1 rows 1, 6, R01..04) tells three of them in the dialect of
+// django-oauth-toolkit, which has words of its own and nothing else.
 func TestDoorsDOT(t *testing.T) {
+	files := slices.DeleteFunc(stories(), func(f string) bool {
+		return !slices.Contains([]string{"two-calls-at-once.txt", "lost-answer-after-1s.txt", "thief-first.txt"}, path.Base(f))
+	})
 	d := standardDialect
 	d.token, d.revoke, d.me = "/o/token/", "/o/revoke_token/", "/o/userinfo/"
-	runDialogs(t, testscript.Params{Files: stories()}, d)
+	runDialogs(t, testscript.Params{Files: files}, d)
 }
 
 // pairDialect is how the people of a story speak to the door of simplejwt.
