@@ -42,9 +42,10 @@ const maxFrontBody = 64 << 10
 // themselves.
 type front struct {
 	*httptest.Server
-	proxy   *httputil.ReverseProxy
-	target  string
-	weather weather
+	proxy     *httputil.ReverseProxy
+	transport *http.Transport
+	target    string
+	weather   weather
 
 	mu   sync.Mutex
 	dice *rand.Rand
@@ -63,13 +64,12 @@ func newFront(t *testing.T, target string, seed uint64, w weather) *front {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &front{target: target, weather: w, dice: rand.New(rand.NewPCG(seed, 0))}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 16
-	f.proxy = &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(t.Output(), "front: ", 0),
+	f := &front{target: target, weather: w, dice: rand.New(rand.NewPCG(seed, 0)), transport: http.DefaultTransport.(*http.Transport).Clone()}
+	f.transport.MaxIdleConnsPerHost = 16
+	f.proxy = &httputil.ReverseProxy{Transport: f.transport, ErrorLog: log.New(t.Output(), "front: ", 0),
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
 	f.Server = httptest.NewServer(f)
-	t.Cleanup(func() { f.Close(); transport.CloseIdleConnections() })
+	t.Cleanup(func() { f.Close(); f.transport.CloseIdleConnections() })
 	return f
 }
 
@@ -149,7 +149,7 @@ func (f *front) send(r *http.Request, body []byte) {
 		return
 	}
 	out.Header = r.Header.Clone()
-	res, err := f.proxy.Transport.RoundTrip(out)
+	res, err := f.transport.RoundTrip(out)
 	if err != nil {
 		return
 	}

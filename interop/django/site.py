@@ -25,6 +25,8 @@ settings.configure(
     ROOT_URLCONF=__name__,
     USE_TZ=True,
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
+    # It says how long an answer is, without which every answer ends a connection.
+    MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
     INSTALLED_APPS=[
         "django.contrib.auth",
         "django.contrib.contenttypes",

@@ -35,13 +35,17 @@ async function atLast(what) {
 }
 
 // drill runs rounds and reports what became of them: rounds in which the person
-// was signed out, what the server said then, calls that were answered and calls
+// was sent to the sign-in page, what the server said then, calls that were answered and calls
 // that failed, and the claims of the tokens at the end.
 export async function drill({ baseURL, tokenPath, storage, rounds, calls, seconds }) {
   const report = { rounds: 0, signedOut: 0, why: {}, answered: 0, failed: 0, silent: 0, rotations: 0, user: null };
+  let sentAway = false;
   const client = createClient({
     baseURL, tokenPath, storage,
-    onSignedOut: (why) => { report.why[why] = (report.why[why] ?? 0) + 1; },
+    onSignedOut: (why) => {
+      sentAway = true;
+      report.why[why] = (report.why[why] ?? 0) + 1;
+    },
   });
   const signIn = async () => { report.user = await atLast(() => client.signIn("demo", "demo-password")); };
   const call = () => client.api.get("/demo/api");
@@ -57,9 +61,10 @@ export async function drill({ baseURL, tokenPath, storage, rounds, calls, second
     if (answered === 0) {
       report.silent++;
     }
-    if (!client.signedIn()) {
+    if (sentAway || !client.signedIn()) {
       report.signedOut++;
       await signIn();
+      sentAway = false;
     } else if (storage.getItem("refresh") !== before) {
       report.rotations++;
     }
