@@ -31,8 +31,6 @@ func guideProgram(t *testing.T) string {
 	if !ok {
 		t.Fatal("the guide has no program")
 	}
-	program = strings.ReplaceAll(program, ": Promise<boolean> | null", "")
-	program = strings.ReplaceAll(program, ": object | null", "")
 	return annotations.ReplaceAllString(program, "")
 }
 

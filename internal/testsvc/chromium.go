@@ -73,7 +73,7 @@ func StartChromium(t testing.TB, profile string) *Chromium {
 		args = append([]string{"--no-sandbox"}, args...) // it refuses to run as root otherwise; it shows our own pages alone
 	}
 	c := &Chromium{cmd: exec.Command(program, args...), done: make(chan struct{}), waiting: map[int]chan reply{}}
-	c.cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile)
+	c.cmd.Env = append(os.Environ(), "HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile, "TMPDIR="+profile)
 	theirs, ours, err := os.Pipe() // descriptor 3: what it reads
 	if err != nil {
 		t.Fatal(err)
