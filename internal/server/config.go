@@ -107,7 +107,7 @@ type Config struct {
 	MetricsListen string `toml:"metrics_listen"`
 
 	// Doors lists the dialects that are spoken besides the standard one: "edx" is
-	// Open edX (docs/guide/openedx.md); "web" keeps the tokens of applications in a
+	// Open edX (docs/guide/move-open-edx.md); "web" keeps the tokens of applications in a
 	// browser in cookies (docs/guide/browsers.md); "dot /o" is django-oauth-toolkit under the
 	// prefix /o (docs/guide/move-django-oauth-toolkit.md); "simplejwt /api/token
 	// my-app" is djangorestframework-simplejwt under a prefix with the terms of the
