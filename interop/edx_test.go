@@ -104,7 +104,7 @@ type pageUser struct {
 // pageHours is how long the page is left alone: its JWT has run out then.
 const pageHours = 2 * time.Hour
 
-// TestEdXPage (contract 1.9 rows 2, 3, contract 1.10 rows 2, 3, 7, contract 2.3 rows 1..3): the
+// TestEdXPage (contract 1.9 rows 2, 3, contract 1.10 rows 2, 3, 7, contract 2.3 rows 1..4): the
 // authentication service of the Open edX pages, in a real browser, finds its user,
 // renews itself once for all its parts, on wrong clocks too, brings CSRF tokens, and
 // learns of a sign-out.
@@ -199,7 +199,7 @@ func bundled(t *testing.T) string {
 	return at
 }
 
-// TestEdXServices (contract 1.11 rows 1..4, 6..12, R39, R46): PyJWT, which the services of an Open edX are moving to,
+// TestEdXServices (contract 1.11 rows 1..4, 6..13, R39, R46): PyJWT, which the services of an Open edX are moving to,
 // reads our tokens with the key set, issuer and audience of its settings, and
 // refuses what is not meant for it.
 func TestEdXServices(t *testing.T) {

@@ -38,7 +38,7 @@ var ends = map[string]func(*testing.T, *family){
 // has forgotten and the server has cleared everything away.
 var since = map[string]time.Duration{"at once": 0, "after the tokens": 3 * time.Hour, "a year later": 366 * 24 * time.Hour}
 
-// TestEnds (contract 2.1 row 2, contract 2.2 row 2, contract 2.3 row 2, R20, R21, R23, R29): whoever was signed out on purpose learns it, on every
+// TestEnds (contract 2.1 rows 2, 4, contract 2.2 row 2, contract 2.3 row 2, R20..23, R29): whoever was signed out on purpose learns it, on every
 // device, however long it slept: the Android app by the words of an API, the iOS
 // app by its refresh, a page by 401.
 func TestEnds(t *testing.T) {

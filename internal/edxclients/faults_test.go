@@ -101,7 +101,7 @@ func (f *family) stormy(t *rapid.T) {
 // holiday, below the idle limit.
 var pauses = []time.Duration{0, time.Second, 20 * time.Second, time.Minute, 4 * time.Minute, 58 * time.Minute, time.Hour, 3 * time.Hour, 26 * time.Hour, 13 * 24 * time.Hour, 80 * 24 * time.Hour}
 
-// TestFaults (contract 2.1 rows 1, 3, contract 2.2 rows 1..3, contract 2.3 rows 1..3, R01, R04, R45): lost, late, doubled, cut
+// TestFaults (contract 2.1 rows 1, 3, contract 2.2 rows 1..3, contract 2.3 rows 1..3, contract 1.12 row 3, R01, R04, R45): lost, late, doubled, cut
 // and slow messages, calls in parallel, two nodes and wrong clocks sign nobody out,
 // and afterwards every device works.
 func TestFaults(t *testing.T) {

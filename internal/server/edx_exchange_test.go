@@ -7,7 +7,7 @@ import (
 	"holdfast.example/internal/upstream"
 )
 
-// TestEdXExchange (contract 1.5 rows 1..4, 6..10, R23, R45): the token of another provider
+// TestEdXExchange (contract 1.1 row 2, contract 1.5 rows 1..4, 6..10, R23, R45): the token of another provider
 // for tokens of ours, in the order of the checks and with the words of the original.
 func TestEdXExchange(t *testing.T) {
 	w := goesAbroad(t)

@@ -133,7 +133,7 @@ func (a attack) renewed(h held) answer {
 
 func jwtHeader(token string) http.Header { return http.Header{"Authorization": {"JWT " + token}} }
 
-// TestEdXToken (contract 1.2 rows 1..9, contract 1.3 row 3, contract 1.11 rows 1..4, 6..12, contract 1.13 row 1,
+// TestEdXToken (contract 1.1 row 1, contract 1.2 rows 1..9, contract 1.3 row 3, contract 1.11 rows 1..4, 6..12, contract 1.13 row 1,
 // contract 2.1 row 1, R36, R37, R40, R43): what a
 // sign-in is answered, with and without the trailing slash, by user name and by
 // e-mail address, as JWT and opaque.
@@ -335,7 +335,7 @@ func TestEdXRefresh(t *testing.T) {
 	a.exactly(a.renewed(other), 400, `{"error":"invalid_grant"}`)
 }
 
-// TestEdXRevoke (contract 1.7 rows 1..3, R18): the answer never tells what the token
+// TestEdXRevoke (contract 1.1 row 4, contract 1.7 rows 1..3, R18): the answer never tells what the token
 // was.
 func TestEdXRevoke(t *testing.T) {
 	a := edx(t)

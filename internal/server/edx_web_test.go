@@ -51,7 +51,7 @@ func (a attack) pages(c *http.Cookie) int {
 	return a.app("/login_refresh", with("sessionid="+c.Value)).status
 }
 
-// TestEdXSwap (contract 1.6 rows 1, 2, 4..8, contract 1.10 rows 1, 7, WEBVIEW-01, 02, 05, 06, R34, R35): who may swap
+// TestEdXSwap (contract 1.1 row 3, contract 1.6 rows 1, 2, 4..8, contract 1.10 rows 1, 7, WEBVIEW-01, 02, 05, 06, R34, R35): who may swap
 // an access token for a cookie, and how everybody else is refused.
 func TestEdXSwap(t *testing.T) {
 	a := edx(t)
@@ -217,7 +217,7 @@ func (a attack) signInEdX(user string) held {
 	return a.holds(a.app(accessToken, nil, "grant_type", "password", "client_id", "demo-edx", "username", user, "password", user+"-password", "token_type", "jwt"), "demo-edx")
 }
 
-// TestEdXPages (contract 1.9 rows 2..4, contract 1.10 rows 2..7, contract 1.12 rows 2, 4,
+// TestEdXPages (contract 1.1 rows 7, 8, 10, 14, contract 1.9 rows 2..4, contract 1.10 rows 2..7, contract 1.12 rows 2, 4,
 // contract 2.3 rows 1..3, R30..R33): what pages live on: their cookies, their renewal, their end.
 func TestEdXPages(t *testing.T) {
 	a := edx(t)
@@ -308,7 +308,7 @@ func TestEdXPages(t *testing.T) {
 	})
 }
 
-// TestEdXMe (contract 1.8 rows 1, 2, contract 1.12 rows 1, 8, contract 2.1 row 2, R29): what apps ask
+// TestEdXMe (contract 1.1 row 6, contract 1.8 rows 1, 2, contract 1.12 rows 1, 8, contract 2.1 row 2, R29): what apps ask
 // right after a sign-in, and the words they act on.
 func TestEdXMe(t *testing.T) {
 	a := edx(t)

@@ -155,7 +155,7 @@ func request(method, authorization string) *http.Request {
 	return r
 }
 
-// Contract 1.11 and 1.12 rows 1, 2 and 8, R29: each token and what the apps read.
+// TestHeader (contract 1.12 rows 1, 2, 8, R29): each token and what the apps read.
 func TestHeader(t *testing.T) {
 	expired, bad := `{"detail":"Token has expired."}`, `{"detail":"Invalid token."}`
 	absent := `{"detail":"Authentication credentials were not provided."}`
@@ -212,7 +212,8 @@ func TestUser(t *testing.T) {
 	}
 }
 
-// Contract 1.12 rows 3 and 4: the cookie pair, its CSRF check and its forgiveness.
+// TestCookies (contract 1.12 rows 3, 4, R32): the cookie pair, its CSRF check and its
+// forgiveness.
 func TestCookies(t *testing.T) {
 	good, old := token(t, nil), token(t, claims{"exp": noon.Add(-time.Hour).Unix()})
 	pair := func(method, token string, headers ...string) *http.Request {
@@ -270,7 +271,7 @@ func TestCookies(t *testing.T) {
 	}
 }
 
-// Contract 1.12 rows 6 and 7: what restricted applications may use.
+// TestNeed (contract 1.12 rows 6, 7): what restricted applications may use.
 func TestNeed(t *testing.T) {
 	restricted := func(scopes []string, filters ...string) string {
 		return token(t, claims{"is_restricted": true, "scopes": scopes, "filters": filters})
