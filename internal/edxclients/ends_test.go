@@ -1,6 +1,7 @@
 package edxclients_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -163,8 +164,31 @@ func TestKeysGone(t *testing.T) {
 	if other.out != "Invalid token." {
 		t.Errorf("the other phone: %q %s", other.out, other.last.body)
 	}
+	s.forged(t, f.android)
 	f.android.clear()
 	if f.android.call(whoAmI) != 200 {
 		t.Error(string(f.android.last.body))
+	}
+}
+
+// forged holds that nothing is believed of a token whose key nobody knows: it opens
+// nothing, and whoever invents one learns nothing.
+func (s *school) forged(t *testing.T, p *android) {
+	t.Helper()
+	parts := strings.Split(p.access, ".")
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string][2]string{"another issuer": {`"iss":"` + lms, `"iss":"` + lms + "x"}, "another session": {`"sid":"`, `"sid":"A`},
+		"another client": {`"client_id":"android"`, `"client_id":"ios"`}, "a time to come": {`"exp":1`, `"exp":9`}} {
+		payload := strings.Replace(string(text), change[0], change[1], 1)
+		if payload == string(text) {
+			t.Fatalf("%s: nothing to change in %s", name, text)
+		}
+		token := parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + "." + parts[2]
+		if got := p.get(whoAmI, token); got.status != 401 || code(got.body) != "Invalid token." {
+			t.Errorf("%s: %d %s", name, got.status, got.body)
+		}
 	}
 }

@@ -164,3 +164,19 @@ func TestBurst(t *testing.T) {
 		t.Errorf("%d successors", len(next))
 	}
 }
+
+// TestWebViewStays (contract 1.10 row 1, R34): pages that are opened every week stay signed in for longer
+// than the idle limit, although only the app refreshes.
+func TestWebViewStays(t *testing.T) {
+	f := newSchool(t).newFamily(t)
+	for week := range 20 {
+		if !f.open() {
+			t.Fatalf("signed out in week %d: %s %v", week, f.page.last.body, f.page.last.header)
+		}
+		f.pass(30 * time.Minute) // the page stays open
+		if !f.page.load() || f.page.out {
+			t.Fatalf("signed out in week %d", week)
+		}
+		f.pass(7 * 24 * time.Hour)
+	}
+}
