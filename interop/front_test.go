@@ -28,6 +28,8 @@ type weather struct {
 	// up to longest each.
 	delay   float64
 	longest time.Duration
+	// fresh gives every request a connection of its own to the server.
+	fresh bool
 }
 
 // badWeather is a bad mobile network, compressed in time.
@@ -65,7 +67,7 @@ func newFront(t *testing.T, target string, seed uint64, w weather) *front {
 		t.Fatal(err)
 	}
 	f := &front{target: target, weather: w, dice: rand.New(rand.NewPCG(seed, 0)), transport: http.DefaultTransport.(*http.Transport).Clone()}
-	f.transport.MaxIdleConnsPerHost = 16
+	f.transport.MaxIdleConnsPerHost, f.transport.DisableKeepAlives = 16, w.fresh
 	f.proxy = &httputil.ReverseProxy{Transport: f.transport, ErrorLog: log.New(t.Output(), "front: ", 0),
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
 	f.Server = httptest.NewServer(f)

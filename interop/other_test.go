@@ -76,6 +76,7 @@ func node(t *testing.T) string {
 const endWithin = 10 * time.Second
 
 // child is a command whose whole process group ends with the test at the latest.
+// Whoever runs it to its end calls Output; one that goes on is for background.
 func child(ctx context.Context, t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(ctx, name, args...)
@@ -85,10 +86,28 @@ func child(ctx context.Context, t *testing.T, name string, args ...string) *exec
 	t.Cleanup(func() {
 		if cmd.Process != nil {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what it left behind
-			_ = cmd.Wait()                                      // says so when somebody waited already
 		}
 	})
 	return cmd
+}
+
+// background starts a child and tells when it ended. The test does not end before
+// it: what it writes to is gone after that.
+func background(t *testing.T, cmd *exec.Cmd) <-chan error {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended, waited := make(chan error, 1), make(chan struct{})
+	go func() {
+		ended <- cmd.Wait()
+		close(waited)
+	}()
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		<-waited
+	})
+	return ended
 }
 
 // awaitHealthy waits until a server answers.
@@ -151,9 +170,7 @@ func startDjango(t *testing.T, name string) string {
 	output := new(syncBuffer)
 	serve := child(t.Context(), t, name, site, "runserver", "--noreload", listen)
 	serve.Env, serve.Stdout, serve.Stderr = env, output, output
-	if err := serve.Start(); err != nil {
-		t.Fatal(err)
-	}
+	background(t, serve)
 	awaitHealthy(t, "http://"+listen, output)
 	return "http://" + listen
 }
@@ -173,11 +190,7 @@ func opened[report any](t *testing.T, browser, address string, reports <-chan re
 	}
 	cmd := child(t.Context(), t, browser, append(args, address)...)
 	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	ended := background(t, cmd)
 	select {
 	case r := <-reports:
 		return r

@@ -145,9 +145,9 @@ func TestReactAtSimpleJWT(t *testing.T) {
 	node(t)
 	base := startDjango(t, python(t, needSimple, simpleModules))
 	for name, w := range map[string]weather{"on a bad network": badWeather, "on a good network": {}} {
+		w.fresh = true // Django's own server is slow on a connection that stays
 		t.Run(name, func(t *testing.T) {
 			f := newFront(t, base, 1, w)
-			f.transport.DisableKeepAlives = true // Django's own server is slow on a connection that stays
 			n := rounds(t, 20)
 			r := inNode(t, f.URL, n)
 			t.Logf("%v; %+v", r, f.counts())
