@@ -115,16 +115,22 @@ func TestEdXPage(t *testing.T) {
 	var p *program
 	var refresh string
 	var cookies []string // of the WebView
+	ready := make(chan struct{})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		<-ready
 		for _, line := range cookies {
 			w.Header().Add("Set-Cookie", line)
 		}
 		http.ServeFile(w, r, filepath.Join("edx", "index.html"))
 	})
 	mux.HandleFunc("GET /page.js", func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, script) })
-	mux.HandleFunc("POST /advance", func(http.ResponseWriter, *http.Request) { p.advance(t, pageHours) })
+	mux.HandleFunc("POST /advance", func(http.ResponseWriter, *http.Request) {
+		<-ready
+		p.advance(t, pageHours)
+	})
 	mux.HandleFunc("POST /end", func(http.ResponseWriter, *http.Request) {
+		<-ready
 		res, err := http.PostForm(p.base+"/oauth2/revoke_token/", url.Values{"client_id": {"edx-phone"}, "token": {refresh}})
 		if err != nil || res.StatusCode != http.StatusOK {
 			t.Error("the phone could not be signed out", err)
@@ -146,6 +152,7 @@ func TestEdXPage(t *testing.T) {
 	access, refreshToken := phoneTokens(t, p.base, learner())
 	refresh = refreshToken
 	cookies = webView(t, p.base, access)
+	close(ready)
 	settings, _ := json.Marshal(map[string]any{"lms": p.base, "seconds": int(pageHours.Seconds())})
 	r := opened(t, browser, page.URL+"/#"+url.PathEscape(string(settings)), reports)
 	if r.Error != "" || len(r.Logged) > 0 {
