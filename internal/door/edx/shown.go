@@ -2,6 +2,7 @@ package edx
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -107,7 +108,7 @@ func (d *Door) refusedToken(ctx context.Context, c credentials, e *fault.Error) 
 	expired := errors.Is(e, grant.ErrExpired)
 	switch {
 	case e.Reason == fault.Disabled && c.opaque():
-		return no(coded{"user_is_disabled", "User disabled by admin: " + d.whose(ctx, c)})
+		return no(disabledByAdmin(d.whose(ctx, c)))
 	case e.Reason == fault.Disabled:
 		return no(detail{"User account is disabled."})
 	case expired && c.opaque():
@@ -118,6 +119,20 @@ func (d *Door) refusedToken(ctx context.Context, c credentials, e *fault.Error) 
 		return no(coded{"token_nonexistent", "The provided access token does not match any valid tokens."})
 	}
 	return no(detail{"Invalid token."})
+}
+
+// peeked is how much of a refusal the Android app reads, in bytes: a longer one is
+// no JSON to it.
+const peeked = 200
+
+// disabledByAdmin is the refusal that signs a disabled user out, with his name where
+// there is room for it.
+func disabledByAdmin(name string) coded {
+	c := coded{"user_is_disabled", "User disabled by admin: " + name}
+	if b, err := json.Marshal(c); err != nil || len(b) > peeked {
+		c.Message = "User disabled by admin."
+	}
+	return c
 }
 
 // whose is the user name behind a token that was refused, for its bearer. A

@@ -110,3 +110,14 @@ func TestQuoted(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// TestShortRefusals (contract 2.1 row 4): a refusal that must sign an Android app out
+// fits into what it reads, however the user is called.
+func TestShortRefusals(t *testing.T) {
+	for name, told := range map[string]bool{"learner": true, strings.Repeat("n", 100): true, strings.Repeat("n", 150): false, strings.Repeat("\u20ac", 150): false, "": true} {
+		b, err := json.Marshal(disabledByAdmin(name))
+		if err != nil || len(b) > 200 || strings.Contains(string(b), ": "+name+`"`) != told {
+			t.Errorf("%d bytes: %s %v", len(b), b, err)
+		}
+	}
+}
