@@ -121,15 +121,16 @@ def story(app):
     app.refresh(lost)  # and the answer never arrived
     out["refresh again after a lost answer"] = refused(lambda: app.store(app.refresh(lost)))
 
-    out["calls at once"], out["rounds without a refusal"] = ROUNDS * AT_ONCE, 0
+    out["rounds that kept the sign-in"], out["rounds with every call answered"] = 0, 0
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         for done in range(ROUNDS):
-            if out["rounds without a refusal"] < done:
+            if out["rounds that kept the sign-in"] < done:
                 app.token = app.sign_in()
             advance(LIFE)
             stored = app.token
             answers = list(pool.map(lambda _: refused(lambda: app.call(dict(stored))), range(AT_ONCE)))
-            out["rounds without a refusal"] += answers == ["answered"] * AT_ONCE
+            out["rounds that kept the sign-in"] += not any("invalid_grant" in a for a in answers)
+            out["rounds with every call answered"] += answers == ["answered"] * AT_ONCE
 
     app.store(app.sign_in())
     out["introspection"] = introspection(app.token)
