@@ -1,7 +1,6 @@
 package edxclients_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -94,7 +93,7 @@ func TestStorm(t *testing.T) {
 			t.Errorf("ios %q %s", f.ios.out, f.ios.last.body)
 		}
 	}
-	t.Log(fmt.Sprintf("%+v; iOS apps signed themselves out %v times", met, itself))
+	t.Logf("%+v; iOS apps signed themselves out %v times", met, itself)
 	if met.Dropped == 0 || met.Lost == 0 || met.Cut == 0 || met.Delayed == 0 {
 		t.Errorf("the network was too good: %+v", met)
 	}
