@@ -25,9 +25,10 @@ func (r Reader) Expired(ctx context.Context, t secret.Text, now time.Time) (a Ac
 
 // Gone returns what a JWT whose time is over says when it names a key that is not
 // kept any more, as the key of a phone that slept through a rotation. Nothing in it
-// is proved: it serves to word a refusal, and for nothing else.
+// is proved: it serves to word a refusal, and for nothing else. Whoever asks has
+// asked for the token itself before, which looked for keys that another node made.
 func (r Reader) Gone(ctx context.Context, t secret.Text, now time.Time) (a Access, ok bool) {
-	_, err := r.Access(ctx, t, now)
+	_, err := r.access(ctx, t, now)
 	_, unknown := errors.AsType[unknownKey](err)
 	end, read := r.end(t)
 	if !unknown || !read || !end.Before(now) || strings.HasPrefix(t.Reveal(), OpaquePrefix) {
