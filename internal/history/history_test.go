@@ -150,8 +150,14 @@ var (
 	jolts = []time.Duration{0, 0, time.Second, 30 * time.Second, 61 * time.Second, 301 * time.Second}
 )
 
-// awhile is a rare step: nobody uses any session for longer than the idle limit.
-const awhile = idleLimit + time.Second
+// awhile is a rare step, after every seventh round: nobody uses any session for
+// longer than the idle limit. No dice decide it, because a short history has so few
+// rounds that they might never fall that way.
+const (
+	awhile      = idleLimit + time.Second
+	awhileEvery = 7
+	awhileFirst = 2
+)
 
 // run plays rounds until so many operations were asked. In a round all callers ask
 // at once; between two rounds the cluster comes to rest, what is over is checked,
@@ -160,7 +166,7 @@ func (p *play) run(t *testing.T, ops int) {
 	t.Helper()
 	said := time.Now()
 	limit := time.Duration(number(t, "HOLDFAST_HISTORY_MINUTES", 24*60)) * time.Minute
-	for p.operations < ops && time.Since(p.began) < limit {
+	for rounds := 0; p.operations < ops && time.Since(p.began) < limit; rounds++ {
 		p.round()
 		p.cluster.rest(t)
 		p.close()
@@ -171,7 +177,7 @@ func (p *play) run(t *testing.T, ops int) {
 			}
 		}
 		step := steps[p.dice.dice.IntN(len(steps))]
-		if p.dice.dice.IntN(10) == 0 {
+		if rounds%awhileEvery == awhileFirst {
 			step = awhile
 		}
 		p.cluster.clock.advance(step)
