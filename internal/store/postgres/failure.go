@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,18 +78,21 @@ const (
 	noSuchStatement      = "26000" // a prepared statement that a pooler's connection lacks
 	featureNotSupported  = "0A000" // "cached plan must not change result type", after a migration
 	readOnlyTransaction  = "25006"
+	completionUnknown    = "40003"
+	connectionException  = "08" // the class: a pooler says it for a server that left it
 )
 
 // judge says what an error of a change means. A change is one implicit
 // transaction: when the server answers with an error, all of it is undone. When
 // the server ends the connection instead (FATAL) or there is no answer, the commit
-// may have happened before.
+// may have happened before. So it may when a pooler lost its server: that error is the
+// pooler's own, and has only the words of the severity or none that ends anything.
 func judge(err error) verdict {
 	if pgconn.SafeToRetry(err) {
 		return again // nothing was sent
 	}
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || e.SeverityUnlocalized == "FATAL" || e.SeverityUnlocalized == "PANIC" {
+	if !ok || hungUp(e) || e.Code == completionUnknown || strings.HasPrefix(e.Code, connectionException) {
 		return unknown
 	}
 	switch e.Code {
@@ -100,6 +104,14 @@ func judge(err error) verdict {
 		}
 	}
 	return never
+}
+
+// hungUp reports whether an error came with the end of its connection. Poolers send
+// the severity once, in English; a server that speaks another language sends it in
+// English, too.
+func hungUp(e *pgconn.PgError) bool {
+	severity := cmp.Or(e.SeverityUnlocalized, e.Severity)
+	return severity == "FATAL" || severity == "PANIC"
 }
 
 // settle turns the last error of a change into what its caller is told.
@@ -123,7 +135,7 @@ func settle(err error) error {
 // repeat on another one.
 func broken(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.SeverityUnlocalized == "FATAL"
+		return hungUp(e) || strings.HasPrefix(e.Code, connectionException)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return false

@@ -71,6 +71,10 @@ func TestWhatAnErrorMeans(t *testing.T) {
 		"nobody answered":                {context.DeadlineExceeded, unknown},
 		"a bug of ours":                  {errors.New("scan"), unknown},
 		"fatal, whatever the code means": {server("FATAL", "40001", ""), unknown},
+		"the pooler lost the server":     {&pgconn.PgError{Severity: "FATAL", Code: "08P01", Message: "server conn crashed?"}, unknown},
+		"an older pooler lost it":        {&pgconn.PgError{Severity: "ERROR", Code: "08P01", Message: "server conn crashed?"}, unknown},
+		"a pooler without a code":        {&pgconn.PgError{Severity: "FATAL", Code: "57014"}, unknown},
+		"completion unknown":             {server("ERROR", "40003", ""), unknown},
 	} {
 		if got := judge(tt.err); got != tt.want {
 			t.Errorf("%s: verdict %d, want %d", name, got, tt.want)
