@@ -45,6 +45,10 @@ type Journal struct {
 	feed Record
 	now  func() time.Time
 
+	// sync makes a file durable; tests let it fail.
+	sync func(*os.File) error
+	owed owed
+
 	// turn is held by whoever runs a round.
 	turn chan struct{}
 	// Only who has the turn touches these.
@@ -78,7 +82,7 @@ func Open(ctx context.Context, path string, store Record, now func() time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{path: path, feed: store, now: now, turn: make(chan struct{}, 1)}
+	j := &Journal{path: path, feed: store, now: now, sync: (*os.File).Sync, turn: make(chan struct{}, 1)}
 	if err := j.open(); err != nil {
 		return nil, err
 	}
@@ -126,6 +130,9 @@ func (j *Journal) open() error {
 	}
 	if err == nil {
 		err = f.Truncate(end)
+	}
+	if err == nil { // its last writer may have died before it did
+		err = j.sync(f)
 	}
 	if err != nil {
 		return errors.Join(err, f.Close())
@@ -190,31 +197,56 @@ func (j *Journal) Sync(ctx context.Context) error {
 	return r.err
 }
 
-// follow writes what the record has beyond the journal.
+// follow writes what the record has beyond the journal, and syncs it. Lines that a
+// failed sync left behind count for nothing: the system may have forgotten them, so
+// that another sync would succeed without them. They are written again.
 func (j *Journal) follow(ctx context.Context) error {
+	upTo := j.owed.moment()
 	if err := j.stillThere(); err != nil {
 		return err
 	}
-	wrote := false
+	end, last := j.end, j.last
+	err := j.take(ctx)
+	if j.end > end {
+		if failed := j.sync(j.file); failed != nil {
+			j.end, j.last = end, last
+			return errors.Join(err, failed, j.file.Truncate(end))
+		}
+	}
+	if err == nil {
+		j.owed.settle(upTo)
+	}
+	return err
+}
+
+// errUnnumbered: a change is committed and has no place in the record yet, because
+// the database cannot be written. A restore could not tell whether a backup has it.
+var errUnnumbered = errors.New("the record cannot number its entries")
+
+// take appends what the record has beyond the journal.
+func (j *Journal) take(ctx context.Context) error {
 	for {
 		entries, err := j.feed.Since(ctx, j.last, page)
 		if err != nil {
 			return err
 		}
-		if len(entries) > 0 {
-			if err := j.append(entries); err != nil {
+		numbered, before := 0, j.last
+		for numbered < len(entries) && entries[numbered].Position > before {
+			before = entries[numbered].Position
+			numbered++
+		}
+		if numbered > 0 {
+			if err := j.append(entries[:numbered]); err != nil {
 				return err
 			}
-			wrote = true
 		}
-		if len(entries) < page {
-			break
+		switch {
+		case numbered < len(entries):
+			return errUnnumbered
+		case len(entries) < page:
+			return nil
 		}
 	}
-	if !wrote {
-		return nil
-	}
-	return j.file.Sync()
 }
 
 // append writes lines behind the last one. What a failure leaves of them is taken

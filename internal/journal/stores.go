@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -47,7 +48,25 @@ type sessions struct {
 
 // Replace implements session.Store.
 func (s sessions) Replace(ctx context.Context, c session.Change) error {
-	return s.j.after(ctx, s.Store.Replace(ctx, c), len(c.Entries) > 0)
+	ends := len(c.Entries) > 0
+	err := s.j.after(ctx, s.Store.Replace(ctx, c), ends)
+	if err != nil && ends && !errors.Is(err, session.ErrChanged) {
+		s.j.owed.add(c.Next.ID)
+	}
+	return err
+}
+
+// Load implements session.Store. An end that was not acknowledged is first brought
+// into the journal.
+func (s sessions) Load(ctx context.Context, which id.Session) (session.Loaded, error) {
+	l, err := s.Store.Load(ctx, which)
+	if err == nil && l.Session.EndReason != "" && s.j.owed.has(which) {
+		err = s.j.Sync(ctx)
+	}
+	if err != nil {
+		return session.Loaded{}, err
+	}
+	return l, nil
 }
 
 // Open implements session.Store.

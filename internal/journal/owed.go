@@ -1,0 +1,69 @@
+package journal
+
+import (
+	"sync"
+
+	"holdfast.example/internal/id"
+)
+
+// maxOwed is how many sessions are remembered one by one; beyond it all that have
+// ended are, until a round succeeds.
+const maxOwed = 4096
+
+// owed are the sessions whose end was not acknowledged: the journal could not be
+// written, or nobody knew whether the end was committed. Whoever repeats the request
+// finds the session ended and would be told that it is done, while the journal does
+// not have it. So such a session is read as ended only after a round that began later.
+type owed struct {
+	mu sync.Mutex
+	// since is when each one came, counted in ends that were not acknowledged.
+	since map[id.Session]uint64
+	// overflow is when the last one came that had no room, last when any came.
+	overflow, last uint64
+}
+
+// add remembers sessions.
+func (o *owed) add(ended ...id.Session) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.since == nil {
+		o.since = map[id.Session]uint64{}
+	}
+	for _, s := range ended {
+		o.last++
+		if _, known := o.since[s]; known || len(o.since) < maxOwed {
+			o.since[s] = o.last
+		} else {
+			o.overflow = o.last
+		}
+	}
+}
+
+// has reports whether the end of a session may be missing in the journal.
+func (o *owed) has(s id.Session) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	_, owing := o.since[s]
+	return owing || o.overflow > 0
+}
+
+// moment is now, as add counts.
+func (o *owed) moment() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
+}
+
+// settle forgets what came up to a moment.
+func (o *owed) settle(upTo uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for s, at := range o.since {
+		if at <= upTo {
+			delete(o.since, s)
+		}
+	}
+	if o.overflow <= upTo {
+		o.overflow = 0
+	}
+}
