@@ -188,7 +188,8 @@ func introspects(scopes []string) bool {
 }
 
 // Revoke ends what a token stands for (RFC 7009): a refresh token of any
-// generation ends its session, an access token only itself. A token of another
+// generation ends its session, an access token only itself, unless it is one that is
+// prolonged: that is the sign-in. A token of another
 // client, or none at all, is answered like success and changes nothing, so
 // that nobody learns whose it is. nil means durable.
 func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) error {
@@ -219,6 +220,9 @@ func (is *Issuer) Revoke(ctx context.Context, caller Credential, t secret.Text) 
 	}
 	if err != nil || a.Client != c.ID {
 		return nil
+	}
+	if which, known := is.Sessions.Names.Session(a.SID); known && prolongs(a.Grant) {
+		return is.endIfThere(ctx, which, fault.SignedOut)
 	}
 	e := audit.New(ctx, audit.TokenRevoked, now)
 	e.Client, e.SID, e.Object = c.ID, a.SID, a.ID

@@ -32,7 +32,12 @@ var (
 )
 
 // prolonged reports whether a session's token is prolonged, not refreshed.
-func prolonged(s session.Session) bool { return s.Grant == GrantSliding || s.Grant == GrantDRFJWT }
+func prolonged(s session.Session) bool { return prolongs(s.Grant) }
+
+// prolongs reports whether the tokens of a grant are prolonged. Those of one sign-in
+// come from each other, and may share a jti: the end of one alone would leave the
+// others.
+func prolongs(grant string) bool { return grant == GrantSliding || grant == GrantDRFJWT }
 
 // opens is the grant of the session that a password opens.
 func opens(c client.Client, r Request) string {
@@ -42,7 +47,7 @@ func opens(c client.Client, r Request) string {
 	if c.Claims != client.SimpleJWT {
 		return client.GrantPassword
 	}
-	if r.Prolongs == GrantSliding || r.Prolongs == GrantDRFJWT {
+	if prolongs(r.Prolongs) {
 		return r.Prolongs
 	}
 	return client.GrantPassword
