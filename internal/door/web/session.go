@@ -189,7 +189,7 @@ func (d *Door) ends(why fault.Reason) func(http.ResponseWriter, *http.Request) e
 		b, err := d.Issuer.Shown(r.Context(), t)
 		c, _ := d.Issuer.Clients.Get(b.Access.Client)
 		if err == nil && !d.mine(r, c) {
-			return fault.Wrap(fault.Forbidden, errForged, "this request came from a page of another application")
+			return notItsPage()
 		}
 		ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, From: d.From(r)})
 		err = d.Issuer.EndBehind(ctx, t, why)

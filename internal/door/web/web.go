@@ -115,8 +115,10 @@ func (d *Door) Trusts(origin string) bool { return d.trusts(origin) }
 
 // Token reads the access token of a request to another door of this server: from the
 // Authorization header, or from the cookie. The header wins; what comes by the cookie
-// must prove that a page of ours sent it, unless the method is safe. Errors are
-// *fault.Error: NoToken, InvalidRequest, or Forbidden.
+// must prove that a page of ours sent it, unless the method is safe, and is not for
+// the pages of another application: where an origin came, the token is looked at for
+// whose it is. Errors are *fault.Error: NoToken, InvalidRequest, Forbidden, or
+// Unavailable.
 func (d *Door) Token(r *http.Request) (secret.Text, error) {
 	t, err := form.Bearer(r.Header)
 	if !fault.Is(err, fault.NoToken) {
@@ -126,7 +128,24 @@ func (d *Door) Token(r *http.Request) (secret.Text, error) {
 	if t.Empty() {
 		return t, err
 	}
-	return t, d.genuine(r, d.trusts)
+	err = d.genuine(r, d.trusts)
+	if origin := r.Header["Origin"]; err != nil || len(origin) == 0 || len(origin) == 1 && origin[0] == d.own() {
+		return t, err
+	}
+	b, err := d.Issuer.Shown(r.Context(), t)
+	if fault.Is(err, fault.InvalidToken) {
+		return t, nil // the door that asked refuses it in its own words
+	}
+	c, _ := d.Issuer.Clients.Get(b.Access.Client)
+	if err == nil && !d.mine(r, c) {
+		err = notItsPage()
+	}
+	return t, err
+}
+
+// notItsPage refuses the page of an application that a session is not of.
+func notItsPage() error {
+	return fault.Wrap(fault.Forbidden, errForged, "this request came from a page of another application")
 }
 
 // statuses is the one table from fault to status at this door. A test holds it
