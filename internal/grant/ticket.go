@@ -36,9 +36,10 @@ func (is *Issuer) Ticket(ctx context.Context, w Web) (secret.Text, error) {
 }
 
 // Redeem gives the web session of a ticket to the first who brings it, if the
-// session still stands. Errors are *fault.Error: InvalidToken, or Unavailable, after
-// which the app asks for another ticket.
-func (is *Issuer) Redeem(ctx context.Context, ticket secret.Text) (Web, error) {
+// session still stands. before is the cookie that came with the request, as at
+// OpenWeb. Errors are *fault.Error: InvalidToken, or Unavailable, after which the app
+// asks for another ticket.
+func (is *Issuer) Redeem(ctx context.Context, ticket, before secret.Text) (Web, error) {
 	if ticket.Empty() || len(ticket.Reveal()) > maxTicket {
 		return Web{}, fault.New(fault.InvalidToken, "there is no such ticket")
 	}
@@ -61,7 +62,7 @@ func (is *Issuer) Redeem(ctx context.Context, ticket secret.Text) (Web, error) {
 		return Web{}, err
 	}
 	w.Cookie = secret.New(cookie)
-	return w, nil
+	return w, is.displaced(ctx, before, w.Session.ID, w.Now)
 }
 
 func ticketKey(ticket string) once.Key { return once.NewKey("web ticket", ticket) }

@@ -109,11 +109,9 @@ func (is *Issuer) OpenWeb(ctx context.Context, b Bearer, before secret.Text) (We
 	if err != nil {
 		return Web{}, err
 	}
-	if old, err := is.Minter.OpenWeb(before, now); err == nil && old.Session != s.ID {
-		err := is.Sessions.End(ctx, old.Session, fault.Replaced)
-		if err != nil && !fault.Is(err, fault.NotFound) {
-			return Web{}, err
-		}
+	err = is.displaced(ctx, before, s.ID, now)
+	if err != nil {
+		return Web{}, err
 	}
 	end := b.Access.IssuedAt.Add(WebLife)
 	if l := is.lifetimes(c); l.Absolute > 0 {
@@ -122,6 +120,16 @@ func (is *Issuer) OpenWeb(ctx context.Context, b Bearer, before secret.Text) (We
 	w := Web{Session: s, Client: c, Expires: end.Truncate(time.Second), Now: now}
 	w.Cookie = is.Minter.Web(token.WebSession{Session: s.ID, Expires: w.Expires})
 	return w, nil
+}
+
+// displaced ends the web session of a cookie that stood in a browser before another
+// session came, unless it is that very one.
+func (is *Issuer) displaced(ctx context.Context, before secret.Text, by id.Session, now time.Time) error {
+	old, err := is.Minter.OpenWeb(before, now)
+	if err != nil || old.Session == by {
+		return nil
+	}
+	return is.endIfThere(ctx, old.Session, fault.Replaced)
 }
 
 // swappable: the whole grant of a person who signed in at a client that opens

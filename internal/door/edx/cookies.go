@@ -25,6 +25,9 @@ const (
 	userCookie     = "edx-user-info"
 )
 
+// pageCookies are those that /login_refresh gives to pages.
+var pageCookies = []string{payloadCookie, signatureCookie, loggedInCookie, userCookie}
+
 // The limits of cookies.
 const (
 	// maxCookie is the largest value that is read or set, in bytes: browsers drop

@@ -28,12 +28,18 @@ func (d *Door) login(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	d.signedIn(w, web)
+	d.signedIn(w, r, web)
 	empty(w, http.StatusNoContent)
 }
 
-// signedIn sets the cookies of a web session.
-func (d *Door) signedIn(w http.ResponseWriter, web grant.Web) {
+// signedIn sets the cookies of a web session, and takes away what pages read of the
+// one that was there before: it may have been somebody else's. Pages fetch their own.
+func (d *Door) signedIn(w http.ResponseWriter, r *http.Request, web grant.Web) {
+	for _, name := range pageCookies {
+		if len(r.CookiesNamed(name)) > 0 {
+			d.drop(w, name, true)
+		}
+	}
 	d.set(w, cookie{name: sessionCookie, value: web.Cookie.Reveal(), until: web.Expires, now: web.Now, hidden: true})
 	d.freshCSRF(w)
 }

@@ -89,7 +89,7 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.drop(w, sessionCookie, false)
-	for _, name := range []string{payloadCookie, signatureCookie, loggedInCookie, userCookie} {
+	for _, name := range pageCookies {
 		d.drop(w, name, true)
 	}
 	w.Header().Set("Location", d.onward(r.URL.Query().Get("redirect_url")))

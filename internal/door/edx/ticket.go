@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/secret"
@@ -41,7 +42,8 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request) {
 			fault.New(fault.InvalidRequest, "next must be a path of this host")})
 		return
 	}
-	web, err := d.Issuer.Redeem(r.Context(), secret.New(r.URL.Query().Get("ticket")))
+	ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, From: d.From(r)})
+	web, err := d.Issuer.Redeem(ctx, secret.New(r.URL.Query().Get("ticket")), cookieOf(r, sessionCookie))
 	if err != nil {
 		e := fault.As(err)
 		if e.Kind == fault.InvalidToken {
@@ -50,7 +52,7 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request) {
 		d.turnAway(w, r, schemeBearer, err)
 		return
 	}
-	d.signedIn(w, web)
+	d.signedIn(w, r, web)
 	w.Header().Set("Referrer-Policy", "no-referrer") // the next page learns nothing of the link
 	w.Header().Set("Location", next)
 	empty(w, http.StatusFound)
