@@ -17,8 +17,8 @@ import (
 	"holdfast.example/internal/user"
 )
 
-// scopeAccount lets the token of a client that is not first-party look after
-// its user's account.
+// scopeAccount lets the token of a client that is not first-party, or is restricted,
+// look after its user's account.
 const scopeAccount = "account"
 
 // Owner is a user who looks after his own account, on the device he does it from.
@@ -30,8 +30,8 @@ type Owner struct {
 	Device id.Session
 }
 
-// Owner says whose account an access token may look after. A third-party app
-// must have been granted the scope account, or it could sign out its user's
+// Owner says whose account an access token may look after. A third-party app, or a
+// restricted one, must have been granted the scope account, or it could sign out its user's
 // other devices. Errors are *fault.Error: InvalidToken with the reason,
 // Forbidden when no user stands behind the token, InsufficientScope, Unavailable.
 func (is *Issuer) Owner(ctx context.Context, t secret.Text) (Owner, error) {
@@ -43,7 +43,7 @@ func (is *Issuer) Owner(ctx context.Context, t secret.Text) (Owner, error) {
 		return Owner{}, fault.New(fault.Forbidden, "no user stands behind this token")
 	}
 	c, _ := is.Clients.Get(b.Access.Client)
-	if !c.FirstParty && !hasScope(b.Access.Scope, scopeAccount) {
+	if (!c.FirstParty || c.Restricted) && !hasScope(b.Access.Scope, scopeAccount) {
 		return Owner{}, fault.Newf(fault.InsufficientScope, "the scope %s is needed", scopeAccount)
 	}
 	device := b.Session.ID
