@@ -287,7 +287,7 @@ func (in SignIn) session(now time.Time, attempt [8]byte) Session {
 // this very attempt opened a moment ago, untouched since.
 func sameSignIn(l Loaded, in SignIn, attempt [8]byte) bool {
 	s := l.Session
-	return in.Attempt != "" && s.Attempt == attempt && s.Chain.Newest == 1 && s.Scope == in.Scope && s.Key == in.Key &&
+	return in.Attempt != "" && s.Attempt == attempt && s.Chain.Newest == 1 && s.Scope == in.Scope && s.Grant == in.Grant && s.Key == in.Key &&
 		s.Ended(l.Standing, in.Policy, l.Now) == "" && within(in.Policy.Overlap, s.CreatedAt, l.Now)
 }
 
