@@ -25,14 +25,15 @@ const canonicalRounds = 4
 // It is Unicode's toNFKC_Casefold with white space trimmed: Alice, ALICE,
 // "alice ", the full-width twin and a twin with invisible characters all give
 // "alice". Canonical(Canonical(s)) is Canonical(s). A name that is too long to
-// belong to anybody gives "", which names nobody. Bytes that are not UTF-8
+// belong to anybody, or holds a NUL, which PostgreSQL takes in no text, gives "",
+// which names nobody. Bytes that are not UTF-8
 // become U+FFFD, which CheckUsername and CheckEmail refuse.
 //
 // The whole e-mail address is folded, its local part too: no mail provider in
 // use tells Bob@ from bob@, and an account that differs from another only by
 // that is a trap (RFC 5321 section 2.4 warns senders of exactly this).
 func Canonical(name string) string {
-	if len(name) > MaxCanonical {
+	if len(name) > MaxCanonical || strings.ContainsRune(name, 0) {
 		return ""
 	}
 	s := strings.ToValidUTF8(name, string(utf8.RuneError))

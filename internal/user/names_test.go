@@ -20,7 +20,7 @@ func TestCanonical(t *testing.T) {
 		{"\u13a0\uab70\u13f8\u13f0", "\u13a0\u13a0\u13f0\u13f0"}, // Cherokee folds to its upper case
 		{"Bob@Example.ORG", "bob@example.org"}, {"bob\uff20example.org", "bob@example.org"},
 		{"", ""}, {" ", ""}, {"\u200b", ""},
-		{"a\xffb", "a\ufffdb"},
+		{"a\xffb", "a\ufffdb"}, {"al\x00ice", ""}, {"\x00", ""},
 		{strings.Repeat("a", MaxCanonical), strings.Repeat("a", MaxCanonical)},
 		{strings.Repeat("a", MaxCanonical+1), ""},
 		{strings.Repeat("\ufdfa", 100), ""}, // one rune that normalises to 33 bytes
