@@ -137,7 +137,7 @@ func TestDOTIntrospect(t *testing.T) {
 					a.exactly(got, 200, `{"active":false}`)
 				}
 			}
-			for _, got := range []answer{a.app("/o/introspect/", header, "x", "y"), a.edxAsk(http.MethodGet, "/o/introspect/", header)} {
+			for _, got := range []answer{a.app("/o/introspect/", header, "x", "y"), a.app("/o/introspect/", header), a.edxAsk(http.MethodGet, "/o/introspect/", header)} {
 				a.exactly(got, 400, `{"error":"invalid_request","error_description":"Token parameter is missing."}`)
 			}
 		})

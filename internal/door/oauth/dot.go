@@ -148,7 +148,7 @@ type dotIntrospection struct {
 func (d *Door) dotIntrospect(w http.ResponseWriter, r *http.Request) {
 	var f form.Values
 	var err error
-	if r.Method == http.MethodPost {
+	if r.Method == http.MethodPost && (r.ContentLength != 0 || r.Header.Get("Content-Type") != "") { // nothing at all is an empty form
 		f, err = form.Read(w, r)
 		if err != nil {
 			d.dotRefuse(w, r, err, "")
