@@ -239,12 +239,17 @@ func (c *cell) value() any {
 }
 
 // Retire marks a database whose contents were moved, so that no server serves from
-// it any more. to is what people are told about where it went.
+// it any more: not even one that was started meanwhile and has looked for the mark
+// already, because the sessions have another name. to is what people are told about
+// where it went.
 func (s *Snapshot) Retire(ctx context.Context, to string) error {
 	if !s.sole {
 		return errors.New("postgres: only who has a database alone may retire it")
 	}
-	_, err := s.tx.Exec(ctx, "CREATE TABLE moved (place text NOT NULL, at bigint NOT NULL)")
+	_, err := s.tx.Exec(ctx, "ALTER TABLE session RENAME TO session_moved")
+	if err == nil {
+		_, err = s.tx.Exec(ctx, "CREATE TABLE moved (place text NOT NULL, at bigint NOT NULL)")
+	}
 	if err == nil {
 		_, err = s.tx.Exec(ctx, "INSERT INTO moved (place, at) VALUES ($1, "+clock+")", to)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"holdfast.example/internal/archive"
 	"holdfast.example/internal/secret"
+	"holdfast.example/internal/session"
 	"holdfast.example/internal/store/sqlite"
 	"holdfast.example/internal/store/storetest"
 )
@@ -156,5 +157,35 @@ func TestSoleRefusesServersAndRetires(t *testing.T) {
 	_, err = Open(t.Context(), secret.New(url), Options{LoseAcknowledged: true})
 	if err == nil || !strings.Contains(err.Error(), "moved to elsewhere") {
 		t.Fatalf("a database that was moved was opened: %v", err)
+	}
+}
+
+// TestAServerThatComesDuringAMove: it was started, or started again by a supervisor,
+// after the look for servers, or calls itself otherwise. It must not go on with the
+// rows that others now change elsewhere.
+func TestAServerThatComesDuringAMove(t *testing.T) {
+	url := newDatabase(t)
+	before := openAt(t, url+"&application_name=other", Options{})
+	_, signed := signIn(t, before)
+	s, err := OpenSnapshot(t.Context(), secret.New(url), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := openAt(t, url, Options{})
+	for _, db := range []*DB{before, late} {
+		if _, err := db.Sessions().Load(t.Context(), signed.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(s.Retire(t.Context(), "elsewhere"), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, db := range map[string]*DB{"of another name": before, "that came late": late} {
+		if _, err := db.Sessions().Load(t.Context(), signed.ID); err == nil {
+			t.Errorf("a server %s still reads what was moved", name)
+		}
+		if err := db.Sessions().Replace(t.Context(), session.Change{Next: rotated(signed)}); err == nil {
+			t.Errorf("a server %s still writes what was moved", name)
+		}
 	}
 }
