@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -130,5 +131,33 @@ func TestSoleRefusesCompanyAndRetires(t *testing.T) {
 	}
 	if _, err := open(); err == nil || !strings.Contains(err.Error(), "moved to elsewhere") {
 		t.Fatalf("a file that was moved was opened: %v", err)
+	}
+}
+
+// TestTwoFillings: whoever comes second leaves the file alone that the first fills.
+func TestTwoFillings(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	first, err := Fill(path, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second, err := Fill(path, time.Now); !errors.Is(err, archive.ErrHeld) {
+		t.Errorf("a file that is being filled was begun anew: %v", err)
+		if second != nil {
+			_ = second.Abort()
+		}
+	}
+	if err := first.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+partSuffix, []byte("what a process left that was killed"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third, err := Fill(path, time.Now)
+	if err != nil {
+		t.Fatalf("what a killed process left stands in the way: %v", err)
+	}
+	if err := third.Abort(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"time"
 
+	"modernc.org/sqlite/lib"
+
 	"holdfast.example/internal/archive"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
@@ -33,6 +35,9 @@ func Fill(path string, now func() time.Time) (*Filling, error) {
 		}
 	}
 	f := &Filling{path: path, part: path + partSuffix}
+	if err := f.free(); err != nil {
+		return nil, err
+	}
 	if err := f.remove(); err != nil {
 		return nil, err
 	}
@@ -62,6 +67,23 @@ func Fill(path string, now func() time.Time) (*Filling, error) {
 		return nil, errors.Join(err, f.Abort())
 	}
 	return f, nil
+}
+
+// free refuses when another process fills the file at this moment. What one left that
+// was killed may be of any shape.
+func (f *Filling) free() error {
+	if _, err := os.Stat(f.part); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	c, err := dialer{path: f.part, synchronous: Off}.open(alone)
+	if err == nil {
+		_, err = c.run("BEGIN EXCLUSIVE")
+		_ = c.close() // it is removed
+	}
+	if primary(err) == sqlite3.SQLITE_BUSY {
+		return fmt.Errorf("%w: another command is filling %s", archive.ErrHeld, f.path)
+	}
+	return nil
 }
 
 func (f *Filling) remove() error {
