@@ -261,10 +261,10 @@ func (c *restoreCmd) floor(config server.Config, root key.Root, h archive.Header
 			paths = []string{config.Journal}
 		}
 	}
+	f.Everybody = c.Floor == floorEnd
 	switch {
-	case c.Floor == floorEnd:
-		f.Everybody = true
-		return f, "everybody must sign in again, as --floor end-all asked", nil
+	case len(paths) == 0 && c.Floor == floorEnd:
+		return f, "everybody must sign in again, as --floor end-all asked; WARNING: without a journal, accounts and clients that were disabled after the backup are not, and old passwords are good again", nil
 	case len(paths) == 0 && c.Floor == floorKeep:
 		return f, "WARNING: what was signed out, disabled or changed after the backup lives again, old passwords included, as --floor keep asked", nil
 	case len(paths) == 0:
@@ -276,9 +276,17 @@ func (c *restoreCmd) floor(config server.Config, root key.Root, h archive.Header
 		return nil, "", err
 	}
 	f.Ends, err = said.Since(h.Head, h.At())
-	if err != nil && c.Floor == floorKeep { // as much as is known
+	whole := err == nil
+	if !whole && c.Floor != "" { // as much as is known
 		f.Ends, err = said.Since(h.Head, said.Began)
-		return f, "WARNING: the journal began after the backup was made; what ended in between lives again, as --floor keep asked", err
 	}
-	return f, fmt.Sprintf("what ended after the backup stays ended: the journal has %d entries since", len(f.Ends)), err
+	switch {
+	case err != nil:
+		return nil, "", err
+	case f.Everybody:
+		return f, fmt.Sprintf("everybody must sign in again, as --floor end-all asked; the journal has %d entries since the backup, and what they say has ended stays ended", len(f.Ends)), nil
+	case !whole:
+		return f, "WARNING: the journal began after the backup was made; what ended in between lives again, as --floor keep asked", nil
+	}
+	return f, fmt.Sprintf("what ended after the backup stays ended: the journal has %d entries since", len(f.Ends)), nil
 }
