@@ -137,10 +137,11 @@ func prepare(ctx context.Context, config *pgx.ConnConfig, o Options) (f found, e
 func look(ctx context.Context, conn *pgx.Conn, o Options) (f found, err error) {
 	var version int
 	var pid uint32
-	var encoding, isolation, commit, fsync, pages string
+	var encoding, isolation, commit, fsync, pages, messages string
 	err = conn.QueryRow(ctx, `SELECT current_setting('server_version_num')::int, pg_backend_pid(), current_setting('server_encoding'),
- current_setting('default_transaction_isolation'), current_setting('synchronous_commit'), current_setting('fsync'), current_setting('full_page_writes')`).
-		Scan(&version, &pid, &encoding, &isolation, &commit, &fsync, &pages)
+ current_setting('default_transaction_isolation'), current_setting('synchronous_commit'), current_setting('fsync'), current_setting('full_page_writes'),
+ current_setting('client_min_messages')`).
+		Scan(&version, &pid, &encoding, &isolation, &commit, &fsync, &pages, &messages)
 	if err != nil {
 		return found{}, err
 	}
@@ -152,6 +153,8 @@ func look(ctx context.Context, conn *pgx.Conn, o Options) (f found, err error) {
 		return found{}, fmt.Errorf("the database has the encoding %s; create it with ENCODING 'UTF8'", encoding)
 	case isolation != "read committed":
 		return found{}, fmt.Errorf("default_transaction_isolation is %q for this role or database; set it to 'read committed', which the locks here count on", isolation)
+	case messages == "error":
+		return found{}, errors.New("client_min_messages is error for this role or database; set it to warning, because the server tells by a warning that a change did not reach the synchronous replica")
 	}
 	for name, value := range map[string]string{"synchronous_commit": commit, "fsync": fsync} {
 		if value == "off" && !o.LoseAcknowledged {

@@ -290,6 +290,7 @@ func TestServersThatAreRefused(t *testing.T) {
 	for name, tt := range map[string]struct{ setting, want string }{
 		"isolation": {"default_transaction_isolation = 'repeatable read'", "read committed"},
 		"sync":      {"synchronous_commit = off", "power failure"},
+		"warnings":  {"client_min_messages = error", "client_min_messages"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			address := newDatabase(t)
