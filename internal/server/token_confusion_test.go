@@ -49,18 +49,72 @@ func everyToken(a attack) map[string]string {
 // door, shown wherever another one is meant. What is not listed earns nothing, and
 // no answer is the server's fault.
 func TestTokenConfusion(t *testing.T) {
+	a := everyDoor(t)
+	all := everyToken(a) // in the overlap a refresh token may be shown more than once
+	for name, c := range places(a) {
+		for class, token := range all {
+			got := c.show(token)
+			if ok := got.status < 400; ok != slices.Contains(c.earns, class) || got.status >= 500 {
+				t.Errorf("%s shown at %s: %d %s", class, name, got.status, got.body)
+			}
+		}
+	}
+}
+
+// TestTokenEnds (I4, R19, R21, R23, WEBVIEW-07): what ends a user's sign-ins, or a client,
+// ends every credential at every door.
+func TestTokenEnds(t *testing.T) {
+	for name, manifest := range map[string]string{
+		"disabled":         "[[users]]\nusername = \"learner\"\ndisabled = true\n[[users]]\nusername = \"demo\"\ndisabled = true\n",
+		"password changed": "[[users]]\nusername = \"learner\"\npassword = \"another password\"\n[[users]]\nusername = \"demo\"\npassword = \"another password\"\n",
+		"clients stopped":  "",
+	} {
+		a := everyDoor(t)
+		a.in(name, func(a attack) {
+			all := everyToken(a)
+			if manifest != "" {
+				a.apply(manifest)
+			} else {
+				for _, id := range []string{"demo-native", "demo-edx", "pair-phone", "demo-spa"} {
+					a.operator("POST", "/admin/v1/clients/"+id+"/disable", "")
+				}
+			}
+			for name, c := range places(a) {
+				for class, token := range all {
+					if got := c.show(token); got.status < 400 && class != "service" || got.status >= 500 {
+						a.Errorf("%s shown at %s afterwards: %d %s", class, name, got.status, got.body)
+					}
+				}
+			}
+		})
+	}
+}
+
+// everyDoor is a house with every dialect of every door.
+func everyDoor(t *testing.T) attack {
+	t.Helper()
 	a := attack{t, forTest(t, func(c *server.Config) {
 		c.Doors = []string{"edx", "web", "dot /o", "simplejwt /api/token demo-pair", "simplejwt /short pair-phone", "sliding /auth/sliding pair-phone", "drf-jwt /auth pair-phone"}
 	})}
 	a.apply(edxClients)
 	a.apply(strings.Split(pairClients, "[[users]]")[0])
+	return a
+}
+
+// place is where a credential is shown, and the classes that earn something there.
+type place struct {
+	show  func(string) answer
+	earns []string
+}
+
+// places lists where credentials are shown.
+func places(a attack) map[string]place {
 	access := []string{"access", "edx access", "edx opaque", "webview jwt", "pair access", "sliding", "drf", "visit access"}
 	openid := []string{"access", "pair access", "sliding", "drf", "visit access"}
-	all := everyToken(a) // in the overlap a refresh token may be shown more than once
 	send := func(method, path, kind, body string, h http.Header) answer {
 		got, err := a.send(method, path, kind, strings.NewReader(body), h)
 		if err != nil {
-			t.Fatal(err)
+			a.Fatal(err)
 		}
 		return got
 	}
@@ -77,10 +131,7 @@ func TestTokenConfusion(t *testing.T) {
 			return form(path, "grant_type", "refresh_token", "client_id", client, "refresh_token", s)
 		}
 	}
-	for name, c := range map[string]struct {
-		show  func(string) answer
-		earns []string
-	}{
+	return map[string]place{
 		"userinfo":         {func(s string) answer { return send("GET", "/oauth2/userinfo", "", "", bearer(s)) }, openid},
 		"dot userinfo":     {func(s string) answer { return send("GET", "/o/userinfo", "", "", bearer(s)) }, openid},
 		"account":          {func(s string) answer { return send("GET", "/account/v1/me", "", "", bearer(s)) }, access},
@@ -115,12 +166,5 @@ func TestTokenConfusion(t *testing.T) {
 		"dot introspection": {func(s string) answer {
 			return send("POST", "/o/introspect/", urlEncoded, "token=x", bearer(s))
 		}, []string{"service"}},
-	} {
-		for class, token := range all {
-			got := c.show(token)
-			if ok := got.status < 400; ok != slices.Contains(c.earns, class) || got.status >= 500 {
-				t.Errorf("%s shown at %s: %d %s", class, name, got.status, got.body)
-			}
-		}
 	}
 }
