@@ -134,7 +134,12 @@ func writeArchive(ctx context.Context, t terminal, src archive.Source, path stri
 	if err == nil {
 		err = f.Sync()
 	}
-	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = stillNamed(f)
+	}
+	if err = errors.Join(err, f.Close()); errors.Is(err, errOvertaken) {
+		return n, totals, err // what is there belongs to the other one
+	}
 	if err == nil { // unlike a rename, a link takes nobody's place
 		err = os.Link(part, path)
 	}
@@ -143,6 +148,22 @@ func writeArchive(ctx context.Context, t terminal, src archive.Source, path stri
 		err = syncDir(filepath.Dir(path))
 	}
 	return n, totals, err
+}
+
+// errOvertaken: two backups were made to one file at the same time.
+var errOvertaken = errors.New("another backup to the same file began meanwhile")
+
+// stillNamed refuses when another file has the name of an open one.
+func stillNamed(f *os.File) error {
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Lstat(f.Name())
+	if err != nil || !os.SameFile(mine, there) {
+		return errors.Join(errOvertaken, err)
+	}
+	return nil
 }
 
 func writeTo(ctx context.Context, t terminal, src archive.Source, f io.Writer, sealed archive.Sealed) (int64, archive.Totals, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -319,6 +320,41 @@ func TestMove(t *testing.T) {
 	asStored(t, all, back)
 	if out := back.command(t, "check"); !strings.Contains(out, "database: in order") {
 		t.Errorf("check says %s", out)
+	}
+}
+
+// overtaken is a database whose backup meets another one to the same file.
+type overtaken struct {
+	archive.Source
+	part string
+}
+
+func (o overtaken) Facts(ctx context.Context) (archive.Facts, error) {
+	if err := errors.Join(os.Remove(o.part), os.WriteFile(o.part, []byte("half of another backup"), 0o600)); err != nil {
+		return archive.Facts{}, err
+	}
+	return o.Source.Facts(ctx)
+}
+
+// TestTwoBackupsToOneFile: neither gives its name to what the other has not finished.
+func TestTwoBackupsToOneFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	db, err := sqlite.Open(path, sqlite.Options{Now: time.Now, Synchronous: sqlite.Off, LoseAcknowledged: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	src, err := sqlite.OpenSnapshot(path, time.Now, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	to := filepath.Join(t.TempDir(), "x.backup")
+	if _, _, err := writeArchive(t.Context(), terminal{err: io.Discard}, overtaken{src, to + partSuffix}, to, archive.Sealed{Key: make([]byte, 32)}); err == nil {
+		t.Error("a backup was reported that is another one's half")
+	}
+	if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half a backup has the name of a whole one: %v", err)
 	}
 }
 
