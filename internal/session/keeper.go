@@ -97,12 +97,15 @@ func (k *Keeper) Refresh(ctx context.Context, presented secret.Text, by id.Clien
 			return Turn{}, fault.Down(err)
 		}
 		s := l.Session
+		pol, refused := terms(s)
 		if s.Attempt == attempt { // our own write, whose commit we had not heard of
+			if why := s.Ended(l.Standing, pol, l.Now); why != "" && decided.Answer.Issues() { // it ended since
+				decided = Verdict{Refused, 2, why, 0}
+			}
 			return k.settle(s, l.Now, decided, try)
 		}
 		p := Presented{Client: by, Generation: Generation(opened.Generation), IssuedAt: opened.IssuedAt,
 			Genuine: k.Tokens.Genuine(opened, s.Secret)}
-		pol, refused := terms(s)
 		next, v := s.Refresh(p, l.Standing, pol, l.Now)
 		if refused != nil && v.Answer.Issues() {
 			return Turn{}, refused

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/id"
 	. "holdfast.example/internal/session"
 )
 
@@ -88,6 +89,34 @@ func TestStrictKnowsItsOwnWrite(t *testing.T) {
 	}
 	if e := k.events[len(k.events)-1]; e.Verdict != (Verdict{Answer: Rotated, Row: 4}) || e.Tries != 2 {
 		t.Errorf("observed %+v", e)
+	}
+}
+
+// TestOwnWriteOutlivesNoEnd: the user was signed out everywhere between a rotation whose
+// commit was not heard of and the look that finds it. The row is the keeper's own, and
+// earns nothing any more.
+func TestOwnWriteOutlivesNoEnd(t *testing.T) {
+	for name, pol := range map[string]Policy{"balanced": balanced(), "strict": balanced().Strict()} {
+		k := keeping(t)
+		held := k.opened(pol)
+		k.clock.move(2 * overlap)
+		looks := 0
+		k.disk.before = func(call string) {
+			if call != "load" {
+				return
+			}
+			if looks++; looks == 2 {
+				other := &Keeper{Store: k.db.Sessions(), Tokens: k.Tokens, Names: k.Names, EntryLife: k.EntryLife}
+				if err := other.EndAll(k.Context(), k.owner.ID, fault.Everywhere, id.Session{}); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		k.disk.plan(works, unheard)
+		_, err := k.present(held.Token, pol)
+		if !fault.Is(err, fault.InvalidGrant) || fault.As(err).Reason != fault.Everywhere || looks != 2 {
+			t.Errorf("%s: after %d looks a session that was ended everywhere answered %v", name, looks, err)
+		}
 	}
 }
 
