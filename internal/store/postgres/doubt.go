@@ -8,21 +8,24 @@ import (
 	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/session"
+	"holdfast.example/internal/user"
 )
 
-// maxDoubts is how many sessions in doubt are remembered one by one; beyond it all
-// of them are, until the next write that is answered.
+// maxDoubts is how many sessions and accounts in doubt are remembered one by one;
+// beyond it all of them are, until the next write that is answered.
 const maxDoubts = 4096
 
-// doubts are the sessions whose last change had an unknown outcome at this node. A
+// doubts are the sessions whose last change had an unknown outcome at this node, and the
+// accounts of which that is true of a change that ended something. A
 // server commits a change whose wait for the synchronous replica is cut short, also
 // when this side gave up, and shows it from then on. Whoever repeats the request
 // would find it and be told that it is done, while a failover can still lose it. So
-// such a session is read again only after a later write was answered: the replica
+// such a session or account is read again only after a later write was answered: the replica
 // receives changes in order, and then has this one, too.
 type doubts struct {
 	// any is how many there are, so that nearly every read asks nothing else.
@@ -30,7 +33,7 @@ type doubts struct {
 
 	mu sync.Mutex
 	// since is when each one came, counted in changes of unknown outcome.
-	since map[id.Session]uint64
+	since map[[id.Size]byte]uint64
 	// overflow is when the last one came that had no room.
 	overflow, last uint64
 	running        *confirmation
@@ -42,9 +45,9 @@ type confirmation struct {
 	err  error
 }
 
-// doubt gives back the error of a change of a session, and remembers the session
+// doubt gives back the error of a change of a session or an account, and remembers it
 // when nobody knows what became of it.
-func (db *DB) doubt(which id.Session, err error) error {
+func (db *DB) doubt(which [id.Size]byte, err error) error {
 	if err == nil || !uncertain(err) {
 		return err
 	}
@@ -53,7 +56,7 @@ func (db *DB) doubt(which id.Session, err error) error {
 	defer d.mu.Unlock()
 	d.last++
 	if d.since == nil {
-		d.since = map[id.Session]uint64{}
+		d.since = map[[id.Size]byte]uint64{}
 	}
 	if _, known := d.since[which]; known || len(d.since) < maxDoubts {
 		d.since[which] = d.last
@@ -67,7 +70,7 @@ func (db *DB) doubt(which id.Session, err error) error {
 // uncertain reports whether a change may be there. Work that has begun ends by time
 // alone, so a caller who cancelled had not begun any.
 func uncertain(err error) bool {
-	return !errors.Is(err, context.Canceled) && !errors.Is(err, session.ErrChanged) && !errors.Is(err, session.ErrReadOnly) && !fault.Is(err, fault.Busy)
+	return !errors.Is(err, context.Canceled) && !errors.Is(err, session.ErrChanged) && !errors.Is(err, user.ErrChanged) && !errors.Is(err, user.ErrTaken) && !errors.Is(err, session.ErrReadOnly) && !fault.Is(err, fault.Busy)
 }
 
 func (d *doubts) count() {
@@ -78,8 +81,8 @@ func (d *doubts) count() {
 	d.any.Store(n)
 }
 
-// settled waits until nothing about a session is in doubt.
-func (db *DB) settled(ctx context.Context, which id.Session) error {
+// settled waits until nothing about a session or an account is in doubt.
+func (db *DB) settled(ctx context.Context, which [id.Size]byte) error {
 	d := &db.doubts
 	for d.any.Load() > 0 {
 		d.mu.Lock()
@@ -116,10 +119,10 @@ func (db *DB) confirm(c *confirmation, upTo uint64) {
 	d := &db.doubts
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err != nil && !errors.Is(err, session.ErrReadOnly) {
+	if err != nil && !refused(err) {
 		c.err = err
 	} else {
-		maps.DeleteFunc(d.since, func(_ id.Session, at uint64) bool { return at <= upTo })
+		maps.DeleteFunc(d.since, func(_ [id.Size]byte, at uint64) bool { return at <= upTo })
 		if d.overflow <= upTo {
 			d.overflow = 0
 		}
@@ -127,4 +130,12 @@ func (db *DB) confirm(c *confirmation, upTo uint64) {
 	}
 	d.running = nil
 	close(c.done)
+}
+
+// refused reports whether the server itself answered that it does not write. That
+// there was no connection also means that nothing was written, but tells nothing about
+// what was before.
+func refused(err error) bool {
+	e, answered := errors.AsType[*pgconn.PgError](err)
+	return answered && !hungUp(e) && errors.Is(err, session.ErrReadOnly)
 }

@@ -194,6 +194,36 @@ func TestALostAnswer(t *testing.T) {
 	}
 }
 
+// TestALostAnswerAboutAnAccount: whoever disables it again finds nothing to do, and is
+// not told so before a later write was answered. A server that cannot be reached has
+// answered nothing.
+func TestALostAnswerAboutAnAccount(t *testing.T) {
+	address := newDatabase(t)
+	p := newProxy(t, address)
+	db := openAt(t, p.address+"&pool_max_conns=1&pool_min_conns=0", Options{})
+	u, _ := signIn(t, db)
+	u.Version, u.Epoch = u.Version+1, u.Epoch+1
+	reset := user.Change{Next: u, Ends: fault.PasswordReset, EntryLife: time.Hour}
+	if err := db.Users().Replace(t.Context(), reset); err != nil { // prepares the statement
+		t.Fatal(err)
+	}
+	u.Version, u.Epoch, u.Disabled = u.Version+1, u.Epoch+1, true
+	p.mute.Store(true)
+	err := db.Users().Replace(t.Context(), user.Change{Next: u, Ends: fault.Disabled, EntryLife: time.Hour})
+	_, again := db.Users().ByID(t.Context(), u.ID)
+	p.mute.Store(false)
+	if !fault.Is(err, fault.Unavailable) || again == nil {
+		t.Fatalf("Replace says %v and ByID %v, want an unknown outcome", err, again)
+	}
+	if _, doubtful := db.doubts.since[u.ID]; !doubtful {
+		t.Error("the account is not in doubt")
+	}
+	is, err := db.Users().ByID(t.Context(), u.ID)
+	if err != nil || !is.Disabled || db.doubts.any.Load() != 0 {
+		t.Errorf("%+v, %v, and %d are in doubt", is, err, db.doubts.any.Load())
+	}
+}
+
 // TestACallerWhoLeavesCostsNoConnection: people on bad networks leave all the
 // time, and each connection they took with them would have to be made again.
 func TestACallerWhoLeavesCostsNoConnection(t *testing.T) {

@@ -65,10 +65,10 @@ func (db *DB) together(ctx context.Context, args []any) error {
 	select {
 	case err = <-r.done:
 	case <-ctx.Done():
-		if g.withdraw(r) {
+		if g.withdraw(r) || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return gone(ctx)
 		}
-		err = <-r.done // it is under way, and bounded like any call
+		err = <-r.done // it is under way, and whoever only left does not end it
 	}
 	if err == errAlone {
 		return db.replaceAlone(ctx, args)

@@ -148,3 +148,38 @@ func TestGroupWithdraw(t *testing.T) {
 	}
 	g.await(t, func() bool { return db.group.running == 0 && len(db.group.waiting) == 0 })
 }
+
+// TestGroupOutlastsItsCaller: a transaction that takes longer than a caller has time
+// keeps nobody, and what became of the rotation is unknown.
+func TestGroupOutlastsItsCaller(t *testing.T) {
+	db := openTest(t)
+	_, s := signIn(t, db)
+	g := gather(db)
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	told := make(chan error, 1)
+	taken := func() bool { // it is under way from now on, and nobody carries it out
+		n := len(db.group.waiting)
+		db.group.waiting = nil
+		return n > 0
+	}
+	go func() { told <- db.together(ctx, swapArgs(rotated(s))) }()
+	for range 2000 {
+		db.group.mu.Lock()
+		done := taken()
+		db.group.mu.Unlock()
+		if done || ctx.Err() != nil {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case err := <-told:
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, session.ErrReadOnly) || !uncertain(err) {
+			t.Errorf("the caller is told %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the caller is kept")
+	}
+	g.release()
+}

@@ -52,6 +52,9 @@ func (us Users) ByLogin(ctx context.Context, canonical string) (user.User, error
 
 // ByID implements user.Store.
 func (us Users) ByID(ctx context.Context, u id.User) (user.User, error) {
+	if err := us.db.settled(ctx, u); err != nil {
+		return user.User{}, err
+	}
 	return us.one(ctx, userByID, [id.Size]byte(u))
 }
 
@@ -169,7 +172,11 @@ func (us Users) Replace(ctx context.Context, ch user.Change) error {
 	}
 	args := append([]any{[id.Size]byte(u.ID)}, userValues(u)...)
 	args = append(append(args, names(u), us.db.given(), was), ends...)
-	return us.change(ctx, text, append(args, accountArgs(nil, ch.Audit)...))
+	err := us.change(ctx, text, append(args, accountArgs(nil, ch.Audit)...))
+	if ch.Ends == "" {
+		return err
+	}
+	return us.db.doubt(u.ID, err)
 }
 
 // change runs a statement that changes one account.
