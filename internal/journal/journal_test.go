@@ -13,8 +13,6 @@ import (
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
-	"holdfast.example/internal/id"
-	"holdfast.example/internal/session"
 	"holdfast.example/internal/store/sqlite"
 )
 
@@ -130,9 +128,12 @@ func TestManyShareARound(t *testing.T) {
 	<-first
 	const others = 50
 	all.Add(others)
+	var begun sync.WaitGroup
 	for range others {
-		go ask()
+		begun.Go(func() { go ask() })
 	}
+	begun.Wait()
+	time.Sleep(50 * time.Millisecond) // until nearly all of them wait
 	close(hold)
 	all.Wait()
 	if looks > others/2 {
@@ -281,181 +282,6 @@ func TestAnEndThatIsNotInTheFileIsNotAcknowledged(t *testing.T) {
 	}
 	if got := keysOf(t, path); got != "a" {
 		t.Errorf("the journal has %q", got)
-	}
-}
-
-// TestASyncThatFailed: the lines of a round whose sync failed are not believed to be
-// on the disk by the next one, which has nothing new to write.
-func TestASyncThatFailed(t *testing.T) {
-	f, path := database(t), filepath.Join(t.TempDir(), "journal")
-	j := opened(t, path, f)
-	syncs, fails := 0, true
-	j.sync = func(file *os.File) error {
-		syncs++
-		if fails {
-			return errors.New("the disk gave up")
-		}
-		return file.Sync()
-	}
-	if err := j.Feed(f).Record(t.Context(), entry("a"), nil); !fault.Is(err, fault.Unavailable) || syncs != 1 {
-		t.Fatalf("the end was answered with %v after %d syncs", err, syncs)
-	}
-	if got := keysOf(t, path); got != "" {
-		t.Errorf("lines that were not synced stayed: %q", got)
-	}
-	if err := j.Sync(t.Context()); err == nil || syncs != 2 {
-		t.Errorf("an end that is not on the disk was acknowledged by the next round (%v, %d syncs)", err, syncs)
-	}
-	fails = false
-	if err := j.Sync(t.Context()); err != nil || syncs != 3 {
-		t.Errorf("%v after %d syncs", err, syncs)
-	}
-	if got := keysOf(t, path); got != "a" {
-		t.Errorf("the journal has %q", got)
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	again := opened(t, path, f)
-	syncs, again.sync = 0, j.sync
-	_ = again.file.Close()
-	if again.file = nil; again.open() != nil || syncs != 1 {
-		t.Errorf("what a process left behind that died was synced %d times", syncs)
-	}
-}
-
-// halfway is a record whose second look fails.
-type halfway struct {
-	feedOf
-	looks *int
-}
-
-func (h halfway) Since(ctx context.Context, position int64, limit int) ([]feed.Entry, error) {
-	if *h.looks++; *h.looks == 2 {
-		return nil, errors.New("no database")
-	}
-	return h.Feed.Since(ctx, position, limit)
-}
-
-// TestARoundThatEndsHalfway: what was written before the record could not be read any
-// more is synced, because the next round will not write it again.
-func TestARoundThatEndsHalfway(t *testing.T) {
-	f, path := database(t), filepath.Join(t.TempDir(), "journal")
-	j := opened(t, path, f)
-	for i := range page {
-		if err := f.Record(t.Context(), entry(fmt.Sprint("k", i)), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	synced := int64(0)
-	j.sync = func(*os.File) error { synced = j.end; return nil }
-	looks := 0
-	j.feed = halfway{f, &looks}
-	if err := j.Sync(t.Context()); err == nil || looks != 2 {
-		t.Fatalf("the round ended with %v after %d looks", err, looks)
-	}
-	if err := j.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if synced != j.end {
-		t.Errorf("%d of %d bytes were synced when the journal said that it has everything", synced, j.end)
-	}
-}
-
-// numberless is a record that cannot give positions, as a database that cannot be
-// written: it tells what has none under the last one.
-type numberless struct{ feedOf }
-
-func (n numberless) Since(ctx context.Context, position int64, limit int) ([]feed.Entry, error) {
-	all, err := n.Feed.Since(ctx, position, limit)
-	for i := range all {
-		all[i].Position = position
-	}
-	return all, err
-}
-
-// TestAnEndWithoutAPosition is not written: a restore asks for what came after the
-// backup's last position, and would leave it out.
-func TestAnEndWithoutAPosition(t *testing.T) {
-	f, path := database(t), filepath.Join(t.TempDir(), "journal")
-	j := opened(t, path, f)
-	j.feed = numberless{f}
-	if err := j.Feed(f).Record(t.Context(), entry("a"), nil); !fault.Is(err, fault.Unavailable) {
-		t.Errorf("the end was answered with %v", err)
-	}
-	if got := keysOf(t, path); got != "" {
-		t.Errorf("the journal has %q", got)
-	}
-	j.feed = f
-	if err := j.Sync(t.Context()); err != nil || keysOf(t, path) != "a" {
-		t.Errorf("the journal has %q (%v)", keysOf(t, path), err)
-	}
-}
-
-// one is a session that ends.
-type one struct {
-	session.Store
-	s   session.Session
-	err error
-}
-
-func (o *one) Load(context.Context, id.Session) (session.Loaded, error) {
-	return session.Loaded{Session: o.s, Now: day}, nil
-}
-
-func (o *one) Replace(_ context.Context, c session.Change) error { o.s = c.Next; return o.err }
-
-// TestASignOutThatIsRepeated: the first was committed and not acknowledged, because
-// the journal could not be written or the commit's answer was lost. The second finds
-// the session ended, and is acknowledged only when the journal has it.
-func TestASignOutThatIsRepeated(t *testing.T) {
-	f, path := database(t), filepath.Join(t.TempDir(), "journal")
-	j := opened(t, path, f)
-	for name, lost := range map[string]error{"the journal failed": nil, "the answer was lost": fault.Down(errors.New("no answer"))} {
-		s := &one{s: session.Session{ID: id.NewSession()}, err: lost}
-		k := j.Sessions(s)
-		end := session.Change{Next: s.s, Entries: []feed.Entry{entry("a")}}
-		end.Next.EndReason = fault.SignedOut
-		j.feed = broken{f}
-		if err := k.Replace(t.Context(), end); err == nil {
-			t.Fatalf("%s: the end was acknowledged", name)
-		}
-		if _, err := k.Load(t.Context(), s.s.ID); !fault.Is(err, fault.Unavailable) {
-			t.Errorf("%s: the repeated end found the session ended while the journal cannot say so (%v)", name, err)
-		}
-		if _, err := k.Load(t.Context(), id.NewSession()); err != nil {
-			t.Errorf("%s: an end that was acknowledged before waits, too: %v", name, err)
-		}
-		j.feed = f
-		for range 2 { // the second time nothing is owed
-			if l, err := k.Load(t.Context(), s.s.ID); err != nil || l.Session.EndReason == "" {
-				t.Errorf("%s: %v", name, err)
-			}
-			j.feed = broken{f}
-		}
-		j.feed = f
-	}
-}
-
-// TestManyEndsThatAreOwed: beyond what is remembered one by one all of them are.
-func TestManyEndsThatAreOwed(t *testing.T) {
-	var o owed
-	for range maxOwed + 1 {
-		o.add(id.NewSession())
-	}
-	upTo := o.moment()
-	late := id.NewSession()
-	o.add(late)
-	if len(o.since) != maxOwed || !o.has(id.NewSession()) {
-		t.Errorf("%d are remembered", len(o.since))
-	}
-	o.settle(upTo)
-	if !o.has(late) {
-		t.Error("an end that came after the round began was settled by it")
-	}
-	o.settle(o.moment())
-	if o.has(late) || o.has(id.NewSession()) {
-		t.Error("something is owed after everything was settled")
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 
 // A journal is lines of JSON, each followed by a tab and its CRC-32C in hex, so
 // that people can read it and nobody mistakes half a line for a whole one. The
-// first line says when the journal began.
+// first line says when the journal began. Another one like it says that something is
+// missing before it, and since when nothing is.
 
 // headline is the first line.
 type headline struct {
@@ -38,6 +39,9 @@ type written struct {
 	At       int64        `json:"at"`
 	Until    int64        `json:"until"`
 }
+
+// headBegin is what lines like the first one begin with.
+var headBegin = []byte(`{"holdfast_journal":`)
 
 // format is the version of the lines.
 const format = 1
@@ -71,6 +75,8 @@ type Contents struct {
 	After   int64
 	Entries []feed.Entry
 	last    int64
+	// earlier is what stands before a hole.
+	earlier []Contents
 }
 
 // Read reads a journal, or several that follow each other after the first was
@@ -90,13 +96,14 @@ func Read(paths ...string) (Contents, error) {
 		if err = errors.Join(err, f.Close()); err != nil {
 			return Contents{}, err
 		}
-		all = append(all, c)
+		all = append(append(all, c.earlier...), c)
 	}
 	if len(all) == 0 {
 		return Contents{}, errors.New("no journal was named")
 	}
-	slices.SortFunc(all, func(a, b Contents) int { return a.Began.Compare(b.Began) })
+	slices.SortStableFunc(all, func(a, b Contents) int { return a.Began.Compare(b.Began) })
 	whole := all[0]
+	whole.earlier = nil
 	for _, c := range all[1:] {
 		if c.After > whole.last && c.After > whole.After { // something between them is missing
 			whole.Began = c.Began
@@ -136,10 +143,14 @@ func (c *Contents) take(n int, line []byte, keep bool) bool {
 	if !found || string(code) != fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli)) {
 		return false
 	}
-	if n == 1 {
+	if n == 1 || bytes.HasPrefix(body, headBegin) {
 		var h headline
 		if json.Unmarshal(body, &h) != nil || h.Journal != format {
 			return false
+		}
+		if n > 1 { // a hole
+			c.earlier = append(c.earlier, Contents{Began: c.Began, After: c.After, Entries: c.Entries, last: c.last})
+			c.Entries, c.last = nil, 0
 		}
 		c.Began, c.After = time.UnixMilli(h.Began).UTC(), h.After
 		return true

@@ -6,44 +6,43 @@ import (
 	"holdfast.example/internal/id"
 )
 
-// maxOwed is how many sessions are remembered one by one; beyond it all that have
+// maxOwed is how many are remembered one by one; beyond it all that have
 // ended are, until a round succeeds.
 const maxOwed = 4096
 
-// owed are the sessions whose end was not acknowledged: the journal could not be
-// written, or nobody knew whether the end was committed. Whoever repeats the request
-// finds the session ended and would be told that it is done, while the journal does
-// not have it. So such a session is read as ended only after a round that began later.
+// owed are the sessions and accounts whose end was not acknowledged: the journal could
+// not be written, or nobody knew whether the end was committed. Whoever repeats the
+// request finds it done and would be told so, while the journal does not have it. So
+// such a session is read as ended, and such an account as disabled, only after a round
+// that began later.
 type owed struct {
 	mu sync.Mutex
 	// since is when each one came, counted in ends that were not acknowledged.
-	since map[id.Session]uint64
+	since map[[id.Size]byte]uint64
 	// overflow is when the last one came that had no room, last when any came.
 	overflow, last uint64
 }
 
-// add remembers sessions.
-func (o *owed) add(ended ...id.Session) {
+// add remembers one.
+func (o *owed) add(which [id.Size]byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.since == nil {
-		o.since = map[id.Session]uint64{}
+		o.since = map[[id.Size]byte]uint64{}
 	}
-	for _, s := range ended {
-		o.last++
-		if _, known := o.since[s]; known || len(o.since) < maxOwed {
-			o.since[s] = o.last
-		} else {
-			o.overflow = o.last
-		}
+	o.last++
+	if _, known := o.since[which]; known || len(o.since) < maxOwed {
+		o.since[which] = o.last
+	} else {
+		o.overflow = o.last
 	}
 }
 
-// has reports whether the end of a session may be missing in the journal.
-func (o *owed) has(s id.Session) bool {
+// has reports whether an end may be missing in the journal.
+func (o *owed) has(which [id.Size]byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	_, owing := o.since[s]
+	_, owing := o.since[which]
 	return owing || o.overflow > 0
 }
 

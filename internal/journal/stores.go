@@ -88,7 +88,24 @@ type users struct {
 
 // Replace implements user.Store.
 func (u users) Replace(ctx context.Context, c user.Change) error {
-	return u.j.after(ctx, u.Store.Replace(ctx, c), c.Ends != "")
+	err := u.j.after(ctx, u.Store.Replace(ctx, c), c.Ends != "")
+	if err != nil && c.Ends != "" && !errors.Is(err, user.ErrChanged) {
+		u.j.owed.add(c.Next.ID)
+	}
+	return err
+}
+
+// ByID implements user.Store. That an account is disabled is first brought into the
+// journal when it was not acknowledged.
+func (u users) ByID(ctx context.Context, which id.User) (user.User, error) {
+	is, err := u.Store.ByID(ctx, which)
+	if err == nil && is.Disabled && u.j.owed.has(which) {
+		err = u.j.Sync(ctx)
+	}
+	if err != nil {
+		return user.User{}, err
+	}
+	return is, nil
 }
 
 type clients struct {

@@ -1,0 +1,124 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"holdfast.example/internal/feed"
+)
+
+// follow writes what the record has beyond the journal, and syncs it. Lines that a
+// failed sync left behind count for nothing: the system may have forgotten them, so
+// that another sync would succeed without them. They are written again.
+func (j *Journal) follow(ctx context.Context) error {
+	upTo := j.owed.moment()
+	if err := j.stillThere(); err != nil {
+		return err
+	}
+	end, last := j.end, j.last
+	err := j.take(ctx)
+	if j.end > end {
+		if failed := j.sync(j.file); failed != nil {
+			j.end, j.last = end, last
+			return errors.Join(err, failed, j.file.Truncate(end))
+		}
+	}
+	if err == nil {
+		j.owed.settle(upTo)
+	}
+	return err
+}
+
+// errUnnumbered: a change is committed and has no place in the record yet, because
+// the database cannot be written. A restore could not tell whether a backup has it.
+var errUnnumbered = errors.New("the record cannot number its entries")
+
+// take appends what the record has beyond the journal.
+func (j *Journal) take(ctx context.Context) error {
+	for {
+		entries, err := j.feed.Since(ctx, j.last, page)
+		if err != nil {
+			return err
+		}
+		numbered, before := 0, j.last
+		for numbered < len(entries) && entries[numbered].Position > before {
+			before = entries[numbered].Position
+			numbered++
+		}
+		if numbered > 0 {
+			if err := j.append(entries[:numbered]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case numbered < len(entries):
+			return errUnnumbered
+		case len(entries) < page:
+			return nil
+		}
+	}
+}
+
+// leap is the least by which positions jump when a backup is restored (room archive
+// adds twice as much, and the entries of the lost time come off it). Nothing is missing
+// in between.
+const leap = 1 << 31
+
+// hole reports whether entries are missing between two that should follow each other.
+func hole(last, next int64) bool { return next > last+1 && next-last < leap }
+
+// mark writes that something is missing up to a position: the record has forgotten it
+// while this journal was not kept, and another node's may have it.
+func (j *Journal) mark(after int64) error {
+	line := headLine(Contents{Began: j.now(), After: after})
+	if _, err := j.file.WriteAt(line, j.end); err != nil {
+		return errors.Join(err, j.file.Truncate(j.end))
+	}
+	j.end, j.last = j.end+int64(len(line)), after
+	return nil
+}
+
+// append writes lines behind the last one. What a failure leaves of them is taken
+// away, or written over by the next attempt.
+func (j *Journal) append(entries []feed.Entry) error {
+	var lines []byte
+	last := j.last
+	for _, e := range entries {
+		if hole(last, e.Position) {
+			lines = append(lines, headLine(Contents{Began: j.now(), After: e.Position - 1})...)
+		}
+		lines = append(lines, entryLine(e)...)
+		last = max(last, e.Position)
+	}
+	if _, err := j.file.WriteAt(lines, j.end); err != nil {
+		return errors.Join(err, j.file.Truncate(j.end))
+	}
+	j.end, j.last = j.end+int64(len(lines)), last
+	return nil
+}
+
+// stillThere notices that the file was moved away, as a log would be rotated, and
+// begins a new one.
+func (j *Journal) stillThere() error {
+	if j.file != nil {
+		mine, err := j.file.Stat()
+		if err != nil {
+			return err
+		}
+		there, err := os.Stat(j.path)
+		if err == nil && os.SameFile(mine, there) {
+			return nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		err = j.file.Close()
+		j.file = nil
+		if err != nil {
+			return err
+		}
+	}
+	return j.open()
+}
