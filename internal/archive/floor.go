@@ -168,6 +168,9 @@ func (f *Floor) finish(ctx context.Context, put func(*Table, Row) error) error {
 	if err := f.epochs(put); err != nil { // when there was no session
 		return err
 	}
+	for _, e := range f.Ends { // this backup may have been restored before
+		f.position = max(f.position, e.Position)
+	}
 	f.position += PositionLeap
 	for _, e := range f.Ends {
 		if !e.Until.After(f.Now) {

@@ -235,3 +235,15 @@ func TestFloorTellsFollowers(t *testing.T) {
 		t.Errorf("the record is %v", rows)
 	}
 }
+
+// TestFloorAfterARestore: the same backup was restored before, and the database it made
+// gave out positions behind the leap. They are not given out again.
+func TestFloorAfterARestore(t *testing.T) {
+	w := newTown(t)
+	last := end(feed.Session, w.ring.SID(w.a1), 0, fault.SignedOut)
+	last.Position, last.Until = 7+PositionLeap+3, hour // it has expired
+	h, _ := w.after(t, Floor{Ends: []feed.Entry{last}})
+	if head := h.rows["record_head"][0][0].(int64); head <= last.Position {
+		t.Errorf("the record goes on at %d, and %d was given out", head, last.Position)
+	}
+}
