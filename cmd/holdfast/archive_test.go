@@ -17,12 +17,6 @@ import (
 	"time"
 
 	"holdfast.example/internal/archive"
-	"holdfast.example/internal/fault"
-	"holdfast.example/internal/feed"
-	"holdfast.example/internal/id"
-	"holdfast.example/internal/journal"
-	"holdfast.example/internal/key"
-	"holdfast.example/internal/server"
 	"holdfast.example/internal/store/sqlite"
 	"holdfast.example/internal/testsvc"
 )
@@ -355,31 +349,6 @@ func TestTwoBackupsToOneFile(t *testing.T) {
 	}
 	if _, err := os.Stat(to); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("half a backup has the name of a whole one: %v", err)
-	}
-}
-
-// TestEndAllHeedsTheJournal: signing everybody out is no reason to enable accounts
-// again and to take old passwords, when a journal knows better.
-func TestEndAllHeedsTheJournal(t *testing.T) {
-	db, err := sqlite.Open(filepath.Join(t.TempDir(), "a.db"), sqlite.Options{Now: time.Now, Synchronous: sqlite.Off, LoseAcknowledged: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	path, now := filepath.Join(t.TempDir(), "journal"), time.Now()
-	j, err := journal.Open(t.Context(), path, db.Feed(), time.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = j.Feed(db.Feed()).Record(t.Context(), feed.Entry{Kind: feed.Subject, Key: id.NewUser().String(), Epoch: 2, Reason: fault.Disabled, At: now, Until: now.Add(time.Hour)}, nil)
-	if err = errors.Join(err, j.Close(), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for name, made := range map[string]time.Time{"a backup since the journal began": now.Add(time.Minute), "an older backup": now.Add(-time.Hour)} {
-		c := restoreCmd{Floor: floorEnd, Journal: []string{path}}
-		f, _, err := c.floor(server.Config{}, key.Root{}, archive.Header{MadeAt: made.UnixMilli()})
-		if err != nil || !f.Everybody || len(f.Ends) != 1 {
-			t.Errorf("%s: %v, and %+v", name, err, f)
-		}
 	}
 }
 
