@@ -20,8 +20,9 @@ const (
 	Answer = 10 * time.Second
 	Skew   = 60 * time.Second
 
-	// OpaqueLife is the longest life of an opaque access token.
-	OpaqueLife = 10 * time.Hour
+	// OpaqueKept is how long a retired key of opaque tokens is kept: what lives longest
+	// of all that it seals is the cookie of a web session, for two weeks.
+	OpaqueKept = 14 * 24 * time.Hour
 
 	// opaqueRotateEvery bounds what one opaque key seals. Its nonces are random:
 	// NIST SP 800-38D allows 2^32 of them, which 30 days reach at 1,600 tokens a
@@ -105,7 +106,7 @@ func expire(rows []Row, now time.Time, longestAccess time.Duration) []Row {
 	return slices.DeleteFunc(slices.Clone(rows), func(row Row) bool {
 		life := longestAccess
 		if row.Purpose == Opaque {
-			life = OpaqueLife
+			life = OpaqueKept
 		}
 		return row.State == Retired && row.Purpose != Seal && now.After(row.RetiredAt.Add(life+Answer+Skew))
 	})

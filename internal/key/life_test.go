@@ -90,7 +90,7 @@ func TestRetiredStay(t *testing.T) {
 	if r.SealKey().ID == seal.ID {
 		t.Fatal("the sealing key did not rotate")
 	}
-	at := t0.Add(OpaqueLife + Answer + Skew)
+	at := t0.Add(OpaqueKept + Answer + Skew)
 	for _, c := range []struct {
 		at   time.Time
 		open bool

@@ -12,7 +12,7 @@
 //	         not yet used                     last token has expired
 //
 // Sealing keys (refresh tokens) live the same life and stay retired for ever;
-// keys of opaque tokens retire for ten hours; the key behind session names
+// keys of opaque tokens retire for two weeks; the key behind session names
 // (sid) is never rotated.
 //
 // The room does not own what is signed or sealed (room token), who asks for a

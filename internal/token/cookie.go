@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"encoding/binary"
 	"strings"
 	"time"
@@ -36,6 +37,12 @@ func (m Minter) Web(w WebSession) secret.Text {
 	return secret.New(WebPrefix + b64.EncodeToString(m.Keys.SealOpaque(b)))
 }
 
+// ReadWeb is OpenWeb for a server that has company, as Refreshes.Open is Decode: the
+// error is ErrNotOurs, or a *fault.Error of kind Unavailable when nobody can tell.
+func (m Minter) ReadWeb(ctx context.Context, t secret.Text, now time.Time) (WebSession, error) {
+	return again(ctx, m.Keys, func() (WebSession, error) { return m.OpenWeb(t, now) })
+}
+
 // OpenWeb reads a web session cookie back. ErrNotOurs when it is not one, or when
 // it has expired.
 func (m Minter) OpenWeb(t secret.Text, now time.Time) (WebSession, error) {
@@ -48,6 +55,9 @@ func (m Minter) OpenWeb(t secret.Text, now time.Time) (WebSession, error) {
 		return WebSession{}, ErrNotOurs
 	}
 	plain, ok := m.Keys.OpenOpaque(sealed)
+	if n := m.Keys.UnknownOpaque(sealed); !ok && n != 0 {
+		return WebSession{}, unknownKey{n}
+	}
 	if !ok || len(plain) != webSize || string(plain[:len(webUse)]) != webUse {
 		return WebSession{}, ErrNotOurs
 	}

@@ -67,6 +67,7 @@ func TestAnotherNodesKey(t *testing.T) {
 	fresh := there.Encode(s, own, 7, start)
 	dressed := there.Dress(fresh, must(there.Decode(fresh)), token.DressClaims{Subject: "usr_x"})
 	access := token.Minter{Keys: a, Issuer: "https://id.test"}.Opaque(token.Access{ID: "x", Subject: "usr_x", Audience: []string{"api"}, Expires: start.Add(time.Hour)})
+	cookie := token.Minter{Keys: a}.Web(token.WebSession{Session: s, Expires: start.Add(time.Hour)})
 	reader := token.Reader{Minter: token.Minter{Keys: b, Issuer: "https://id.test"}}
 
 	if _, err := here.Decode(fresh); !errors.Is(err, token.ErrNotOurs) {
@@ -82,10 +83,16 @@ func TestAnotherNodesKey(t *testing.T) {
 	if _, err := reader.Access(t.Context(), access, start); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("while the store is away an access token of an unknown key is %v", err)
 	}
+	if _, err := reader.Minter.ReadWeb(t.Context(), cookie, start); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("while the store is away a web session of an unknown key is %v", err)
+	}
 	store.down.Store(false)
 	r, err := here.Open(t.Context(), dressed)
 	if err != nil || r.Session != s || r.Generation != 7 {
 		t.Errorf("another node's token: %+v %v", r, err)
+	}
+	if w, err := reader.Minter.ReadWeb(t.Context(), cookie, start); err != nil || w.Session != s {
+		t.Errorf("another node's web session: %+v %v", w, err)
 	}
 	turn(t, a, key.Opaque)
 	access = token.Minter{Keys: a, Issuer: "https://id.test"}.Opaque(token.Access{ID: "x", Subject: "usr_x", Audience: []string{"api"}, Expires: start.Add(time.Hour)})
