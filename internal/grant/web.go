@@ -157,9 +157,13 @@ func swappable(c client.Client, b Bearer) bool {
 	return true
 }
 
+// webInstall begins what a web session has for an install_id: with a control
+// character, which no app's has, so that nobody signs in as a WebView.
+const webInstall = "\x00webview of "
+
 // webUnder finds or opens the web session under a device's.
 func (is *Issuer) webUnder(ctx context.Context, c client.Client, device session.Session) (session.Session, time.Time, error) {
-	name := "webview of " + is.Sessions.Names.SID(device.ID)
+	name := webInstall + is.Sessions.Names.SID(device.ID)
 	install := session.InstallDigest(name)
 	l, err := is.Sessions.Store.ByInstall(ctx, device.User, c.ID, install)
 	if err != nil && !errors.Is(err, session.ErrNotFound) {
@@ -172,7 +176,7 @@ func (is *Issuer) webUnder(ctx context.Context, c client.Client, device session.
 	facts := device.Device
 	facts.Install = install
 	turn, err := is.Sessions.Open(ctx, session.SignIn{User: device.User, Epoch: device.Epoch, Client: c.ID, Parent: device.ID,
-		Scope: device.Scope, Grant: GrantWeb, AMR: device.AMR, Device: facts, Attempt: name, Policy: is.policy(c)})
+		Scope: device.Scope, Grant: GrantWeb, AMR: device.AMR, AuthTime: device.AuthTime, Device: facts, Attempt: name, Policy: is.policy(c)})
 	return turn.Session, turn.Now, err
 }
 
@@ -183,7 +187,10 @@ func (is *Issuer) Web(ctx context.Context, cookie secret.Text) (Web, error) {
 	if err != nil {
 		return Web{}, fault.Down(err)
 	}
-	said, err := is.Minter.OpenWeb(cookie, now)
+	said, err := is.Minter.ReadWeb(ctx, cookie, now)
+	if fault.Is(err, fault.Unavailable) {
+		return Web{}, err
+	}
 	if err != nil {
 		return Web{}, &fault.Error{Kind: fault.InvalidToken, Reason: fault.Malformed, Words: fault.Malformed.Sentence(), Cause: err}
 	}
@@ -201,6 +208,11 @@ func (is *Issuer) Web(ctx context.Context, cookie secret.Text) (Web, error) {
 		why = fault.ClientStopped
 	case l.Session.Grant != GrantWeb:
 		why = fault.Malformed
+	case why == "":
+		why, err = is.pastDevice(ctx, c, l.Session.Parent)
+		if err != nil {
+			return Web{}, err
+		}
 	}
 	if why != "" {
 		return Web{}, &fault.Error{Kind: fault.InvalidToken, Reason: why, Words: why.Sentence()}
@@ -210,6 +222,23 @@ func (is *Issuer) Web(ctx context.Context, cookie secret.Text) (Web, error) {
 		return Web{}, err
 	}
 	return Web{Session: l.Session, Client: c, User: u, Expires: said.Expires, Now: l.Now}, nil
+}
+
+// pastDevice says why the device of a web session is over, "" while it stands. What was
+// written of its end came with the web session; a limit that was lowered since has no
+// row that says so. Idle is not asked for: the web session has a limit of that kind
+// itself, and no page moves it.
+func (is *Issuer) pastDevice(ctx context.Context, c client.Client, device id.Session) (fault.Reason, error) {
+	l, err := is.Sessions.Store.Load(ctx, device)
+	if errors.Is(err, session.ErrNotFound) {
+		return fault.SignedOut, nil
+	}
+	if err != nil {
+		return "", fault.Down(err)
+	}
+	p := is.policyOf(c, l.Session.Grant)
+	p.Idle = 0
+	return l.Session.Ended(l.Standing, p, l.Now), nil
 }
 
 // EndWeb ends the web session of a cookie; the device stays signed in. One that

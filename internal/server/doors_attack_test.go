@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"holdfast.example/internal/grant"
+	"holdfast.example/internal/key"
 )
 
 // TestAttackProlongedRevoke (I4, R18): the standard endpoint ends a sign-in without a
@@ -126,3 +129,88 @@ func TestAttackRestricted(t *testing.T) {
 		}
 	}
 }
+
+// TestAttackKeysOfCookies (FAULT-09, R34): the turn of the key that seals it ends no web
+// session before its time.
+func TestAttackKeysOfCookies(t *testing.T) {
+	if key.OpaqueKept < grant.WebLife {
+		t.Error("keys are dropped before the cookies that they sealed are over")
+	}
+	a := edx(t)
+	c := a.web(a.learner("demo-edx").Access)
+	if err := a.server.Keys.RotateNow(t.Context(), key.Opaque, "", a.clock.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for range 13 {
+		a.clock.advance(24 * time.Hour)
+		if err := a.server.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := a.pages(c); got != 200 {
+			t.Fatalf("the cookie answers %d after %s", got, a.clock.Now())
+		}
+	}
+}
+
+// TestAttackFreshened (RFC 9470, R11): a WebView's session does not make an old sign-in
+// young.
+func TestAttackFreshened(t *testing.T) {
+	a := edx(t)
+	h := a.learner("demo-edx")
+	first := claims(h.Access)["auth_time"]
+	a.clock.advance(30 * time.Minute)
+	all := jar(a.app("/login_refresh", with("sessionid="+a.web(h.Access).Value)))
+	said := claims(all["edx-jwt-cookie-header-payload"].Value + "." + all["edx-jwt-cookie-signature"].Value)
+	if first == nil || said["auth_time"] != first {
+		t.Errorf("signed in at %v, and the page's token says %v", first, said["auth_time"])
+	}
+}
+
+// TestAttackWebViewInstall: no install_id of an app is that of a WebView, whose
+// session it would replace and whose budget of attempts it would use.
+func TestAttackWebViewInstall(t *testing.T) {
+	a := edx(t)
+	h := a.learner("demo-edx")
+	c := a.web(h.Access)
+	a.learner("demo-edx", "install_id", "webview of "+sidOf(h.Access))
+	if got := a.pages(c); got != 200 {
+		t.Errorf("the WebView answers %d", got)
+	}
+	got := a.app(accessToken, nil, "grant_type", "password", "client_id", "demo-edx", "username", "learner", "password", "the-password-of-learner",
+		"install_id", "\x01webview of "+sidOf(h.Access))
+	if got.status != 400 {
+		t.Errorf("an install_id with a control character is answered %d %s", got.status, got.body)
+	}
+}
+
+// TestAttackShortened (R34): a WebView does not outlive a device that a lowered limit
+// has ended.
+func TestAttackShortened(t *testing.T) {
+	a := edx(t)
+	a.apply(edxLimited)
+	h := a.learner("edx-limited")
+	for range 3 {
+		a.clock.advance(3 * 24 * time.Hour)
+		h = a.holds(a.renewed(h), "edx-limited")
+	}
+	c := a.web(h.Access)
+	if got := a.pages(c); got != 200 {
+		t.Fatalf("the WebView answers %d", got)
+	}
+	a.apply(strings.Replace(edxLimited, `"90d"`, `"5d"`, 1))
+	if a.renewed(h).status != 400 || a.pages(c) != 401 {
+		t.Errorf("the device is answered %d, its WebView %d", a.renewed(h).status, a.pages(c))
+	}
+}
+
+const edxLimited = `
+[[clients]]
+id = "edx-limited"
+type = "public"
+first_party = true
+grants = ["password", "refresh_token"]
+claims = "openedx"
+webview = true
+idle_lifetime = "4d"
+absolute_lifetime = "90d"
+`
