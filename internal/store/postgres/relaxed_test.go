@@ -97,9 +97,26 @@ func TestACrashLosesRotationsAndNothingElse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills a server")
 	}
+	// A process of the server's own that syncs the log just before the kill syncs
+	// everything in it. That is chance (one crash in six), so a crash that lost
+	// nothing is repeated; what must hold is checked at each.
+	const crashes = 8
+	for n := range crashes {
+		lost := 0
+		t.Run(fmt.Sprintf("crash %d", n+1), func(t *testing.T) { lost = crashRelaxed(t) })
+		if lost > 0 || t.Failed() {
+			return
+		}
+	}
+	t.Errorf("%d crashes lost nothing, so this test cannot see a loss", crashes)
+}
+
+// crashRelaxed kills one server under relaxed rotations and returns how many
+// phones lost some.
+func crashRelaxed(t *testing.T) int {
 	// The server writes by itself as seldom as it can, so that the kill finds
 	// something to lose.
-	pg := &testsvc.Postgres{Settings: []string{"synchronous_commit=on", "fsync=on", "wal_writer_delay=10s", "wal_writer_flush_after=1GB"}}
+	pg := &testsvc.Postgres{Settings: []string{"synchronous_commit=on", "fsync=on", "wal_writer_delay=10s", "wal_writer_flush_after=1GB", "autovacuum=off", "bgwriter_delay=10s"}}
 	t.Cleanup(func() {
 		if err := pg.Stop(); err != nil {
 			t.Error(err)
@@ -153,10 +170,11 @@ func TestACrashLosesRotationsAndNothingElse(t *testing.T) {
 		healed++
 		ahead += v.Ahead
 	}
-	if lost == 0 || ahead == 0 {
-		t.Error("the crash lost nothing, so this test cannot see a loss")
+	if (lost == 0) != (ahead == 0) {
+		t.Errorf("%d phones lost rotations, and %d generations were ahead of their rows", lost, ahead)
 	}
 	t.Logf("%d of %d phones lost rotations (%d generations), %d go on, 0 signed out", lost, phones, ahead, healed)
+	return lost
 }
 
 // eventually loads a session from a database that is coming back.
