@@ -9,6 +9,7 @@
 package fault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -126,6 +127,15 @@ const RetrySoon = time.Second
 func Down(cause error) *Error {
 	return &Error{Kind: Unavailable, Words: "the server cannot reach its database right now; repeat the same request",
 		RetryAfter: RetrySoon, Cause: cause}
+}
+
+// InTime is err, or Down when the time of a request is over: an answer that took too
+// long is not sent, because what it says may be stale (design.md section 3).
+func InTime(ctx context.Context, err error) error {
+	if late := ctx.Err(); err == nil && late != nil {
+		return Down(late)
+	}
+	return err
 }
 
 // As returns err as *Error. What is not one becomes Internal with err as its

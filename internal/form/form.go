@@ -1,5 +1,5 @@
-// Package form owns the strict reading of url-encoded request bodies: one
-// spelling per parameter, no parameter twice, and a limit on everything.
+// Package form owns the strict reading of url-encoded request bodies and of
+// cookies: one spelling per parameter, nothing twice, and a limit on everything.
 //
 // It does not own what a parameter means: a door reads them once into the
 // request of a grant, and nobody further inside sees a form.

@@ -65,7 +65,7 @@ func (is *Issuer) issue(ctx context.Context, c client.Client, form client.Format
 	if e.signedIn != nil && slices.Contains(fields(e.scope), "openid") {
 		out.IDToken, err = is.identity(c, e, a, out.AccessToken)
 	}
-	return out, err
+	return out, fault.InTime(ctx, err)
 }
 
 // dialect gives the tokens what a client's claim set adds to them.

@@ -1,5 +1,5 @@
 // Package problem owns how the JSON doors speak: refusals as RFC 9457 problem
-// documents, answers that no cache keeps, and bodies read strictly (read.go).
+// documents, and bodies read strictly (read.go).
 //
 // It does not own what went wrong (room fault) nor which status a kind of fault
 // has: that table stays in each door.
@@ -8,15 +8,10 @@ package problem
 import (
 	"encoding/json"
 	"net/http"
-	"strconv"
-	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 )
-
-// ReasonHeader carries the reason of a refusal or an end to the app
-// (design.md promise P7).
-const ReasonHeader = "Holdfast-Reason"
 
 // The media types of the answers.
 const (
@@ -45,17 +40,7 @@ func Refuse(w http.ResponseWriter, status int, e *fault.Error) {
 // Render is Refuse with a document of the door's own, which says more than a
 // Problem does.
 func Render(w http.ResponseWriter, e *fault.Error, status int, document any) {
-	h := w.Header()
-	if e.Reason != "" {
-		h.Set(ReasonHeader, string(e.Reason))
-	}
-	wait := e.RetryAfter
-	if wait <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-		wait = fault.RetrySoon
-	}
-	if wait > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
-	}
+	answer.Refusal(w.Header(), e, status)
 	write(w, status, problemType, document)
 }
 
@@ -68,11 +53,5 @@ func write(w http.ResponseWriter, status int, kind string, body any) {
 		status, kind = http.StatusInternalServerError, problemType
 		b = []byte(`{"type":"about:blank","title":"Internal Server Error","status":500}`)
 	}
-	h := w.Header()
-	h.Set("Content-Type", kind)
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the caller is gone if this fails
+	answer.Body(w, status, kind, b)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/problem"
 	"holdfast.example/internal/secret"
@@ -41,7 +42,7 @@ func TestRefuse(t *testing.T) {
 			h := w.Result().Header
 			if h.Get("Content-Type") != "application/problem+json" || h.Get("Cache-Control") != "no-store" ||
 				h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Retry-After") != c.wait ||
-				h.Get(problem.ReasonHeader) != string(c.e.Reason) {
+				h.Get(answer.ReasonHeader) != string(c.e.Reason) {
 				t.Errorf("headers %v", h)
 			}
 		})

@@ -24,6 +24,7 @@ import (
 	"strings"
 
 	"holdfast.example/docs/reference/openapi"
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/cors"
 	"holdfast.example/internal/cursor"
@@ -77,14 +78,14 @@ type ask struct {
 	from  netip.Addr
 }
 
-// answer is what an endpoint has to say; the zero one is 204.
-type answer struct {
+// reply is what an endpoint has to say; the zero one is 204.
+type reply struct {
 	body any
 	// ended is set when the call ended the very sign-in it was made with.
 	ended fault.Reason
 }
 
-type verb func(*ask) (answer, error)
+type verb func(*ask) (reply, error)
 
 // Mount registers the door's routes.
 func (d *Door) Mount(m Mux) {
@@ -110,7 +111,7 @@ func (d *Door) Mount(m Mux) {
 // What scripts of registered origins may send and read (room cors).
 const (
 	askedHeaders = "Authorization, Content-Type, X-CSRF-Token"
-	toldHeaders  = "WWW-Authenticate, Retry-After, " + problem.ReasonHeader
+	toldHeaders  = "WWW-Authenticate, Retry-After, " + answer.ReasonHeader
 )
 
 // shared lets scripts of registered origins call an endpoint and read its answers.
@@ -156,7 +157,7 @@ func (d *Door) owned(verbs map[string]verb) http.Handler {
 			problem.Write(w, http.StatusOK, a.body)
 		default:
 			if a.ended != "" {
-				w.Header().Set(problem.ReasonHeader, string(a.ended))
+				w.Header().Set(answer.ReasonHeader, string(a.ended))
 			}
 			w.Header().Set("Cache-Control", "no-store")
 			w.WriteHeader(http.StatusNoContent)
@@ -171,14 +172,14 @@ func (d *Door) token(r *http.Request) (secret.Text, error) {
 	return form.Bearer(r.Header)
 }
 
-func (d *Door) serve(w http.ResponseWriter, r *http.Request, v verb) (answer, error) {
+func (d *Door) serve(w http.ResponseWriter, r *http.Request, v verb) (reply, error) {
 	t, err := d.token(r)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	o, err := d.Issuer.Owner(r.Context(), t)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	from := d.From(r)
 	ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, ID: o.User.String(), Via: o.Client.ID, From: from})

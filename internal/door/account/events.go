@@ -41,23 +41,23 @@ func (d *Door) tell(a *ask, e audit.Event) Event {
 	return out
 }
 
-func (d *Door) events(a *ask) (answer, error) {
+func (d *Door) events(a *ask) (reply, error) {
 	q, err := a.query("limit", "cursor")
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	limit, err := q.limit()
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	list := eventList{a.owner.User}
 	before, err := list.open(d.Keys, q["cursor"])
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	page, next, err := d.Issuer.OwnEvents(a.Context(), a.owner, before, limit)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	out := Events{Events: make([]Event, len(page))}
 	for i, e := range page {
@@ -66,5 +66,5 @@ func (d *Door) events(a *ask) (answer, error) {
 	if next != nil {
 		out.NextCursor = list.seal(d.Keys, *next)
 	}
-	return answer{body: out}, nil
+	return reply{body: out}, nil
 }

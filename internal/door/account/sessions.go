@@ -34,16 +34,16 @@ type Me struct {
 	Client        Client `json:"client"`
 }
 
-func (d *Door) me(a *ask) (answer, error) {
+func (d *Door) me(a *ask) (reply, error) {
 	_, err := a.query()
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	u, err := d.Issuer.Users.Get(a.Context(), a.owner.User)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
-	return answer{body: Me{Sub: u.ID.String(), Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified, Name: u.Name,
+	return reply{body: Me{Sub: u.ID.String(), Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified, Name: u.Name,
 		HasPassword: u.PasswordHash != "", SID: d.sid(a.owner.Device), Client: d.client(a.owner.Client.ID)}}, nil
 }
 
@@ -97,27 +97,27 @@ type Sessions struct {
 	NextCursor string    `json:"next_cursor,omitempty"`
 }
 
-func (d *Door) sessions(a *ask) (answer, error) {
+func (d *Door) sessions(a *ask) (reply, error) {
 	q, err := a.query("ended", "limit", "cursor")
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	ended, err := q.flag("ended")
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	limit, err := q.limit()
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	list := sessionList{a.owner.User, ended}
 	after, err := list.open(d.Keys, q["cursor"])
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	page, next, err := d.Issuer.OwnSessions(a.Context(), a.owner, ended, after, limit)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	out := Sessions{Sessions: make([]Session, len(page))}
 	for i, s := range page {
@@ -126,51 +126,51 @@ func (d *Door) sessions(a *ask) (answer, error) {
 	if next != nil {
 		out.NextCursor = list.seal(d.Keys, *next)
 	}
-	return answer{body: out}, nil
+	return reply{body: out}, nil
 }
 
-func (d *Door) rename(a *ask) (answer, error) {
+func (d *Door) rename(a *ask) (reply, error) {
 	var in struct {
 		Name string `json:"name"`
 	}
 	err := a.only(&in)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	s, err := d.Issuer.Rename(a.Context(), a.owner, a.PathValue("sid"), in.Name)
-	return answer{body: d.show(a, s)}, err
+	return reply{body: d.show(a, s)}, err
 }
 
 // end signs one device out: this one, or another.
-func (d *Door) end(a *ask) (answer, error) {
+func (d *Door) end(a *ask) (reply, error) {
 	err := a.only(nil)
 	if err != nil {
-		return answer{}, err
+		return reply{}, err
 	}
 	why, err := d.Issuer.EndOwn(a.Context(), a.owner, a.PathValue("sid"))
 	if why != fault.SignedOut {
 		why = "" // another device hears it, not this one
 	}
-	return answer{ended: why}, err
+	return reply{ended: why}, err
 }
 
-func (d *Door) endOthers(a *ask) (answer, error) {
+func (d *Door) endOthers(a *ask) (reply, error) {
 	err := a.only(nil)
 	if err == nil {
 		err = d.Issuer.EndOthers(a.Context(), a.owner)
 	}
-	return answer{}, err
+	return reply{}, err
 }
 
-func (d *Door) endAll(a *ask) (answer, error) {
+func (d *Door) endAll(a *ask) (reply, error) {
 	err := a.only(nil)
 	if err == nil {
 		err = d.Issuer.EndEverywhere(a.Context(), a.owner)
 	}
-	return answer{ended: fault.Everywhere}, err
+	return reply{ended: fault.Everywhere}, err
 }
 
-func (d *Door) password(a *ask) (answer, error) {
+func (d *Door) password(a *ask) (reply, error) {
 	var in struct {
 		Current secret.Text `json:"current_password"`
 		New     secret.Text `json:"new_password"`
@@ -179,7 +179,7 @@ func (d *Door) password(a *ask) (answer, error) {
 	if err == nil {
 		err = d.Issuer.ChangePassword(a.Context(), a.owner, a.from, in.Current, in.New)
 	}
-	return answer{}, err
+	return reply{}, err
 }
 
 // only reads the body of an endpoint without parameters; nil is for endpoints

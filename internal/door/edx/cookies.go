@@ -8,7 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"holdfast.example/internal/secret"
+	"holdfast.example/internal/answer"
+	"holdfast.example/internal/form"
 )
 
 // The cookies of an Open edX, by the names its pages know them by.
@@ -74,19 +75,6 @@ func (d *Door) drop(w http.ResponseWriter, name string, shared bool) {
 	d.set(w, cookie{name: name, until: time.Unix(0, 0), now: d.Now(), shared: shared})
 }
 
-// cookieOf reads a cookie, empty when there is none or two say different things:
-// which of two a browser meant, nobody can tell.
-func cookieOf(r *http.Request, name string) secret.Text {
-	value := ""
-	for _, c := range r.CookiesNamed(name) {
-		if value != "" && c.Value != value || len(c.Value) > maxCookie {
-			return secret.Text{}
-		}
-		value = c.Value
-	}
-	return secret.New(value)
-}
-
 // freshCSRF sets a new token for forms, and returns it.
 func (d *Door) freshCSRF(w http.ResponseWriter) string {
 	t := rand.Text() + rand.Text()
@@ -102,13 +90,13 @@ func (d *Door) csrfToken(w http.ResponseWriter, r *http.Request) {
 		Token string `json:"csrfToken"`
 	}
 	now := d.Now()
-	body.Token = cookieOf(r, csrfCookie).Reveal()
+	body.Token = form.Cookie(r, csrfCookie, maxCookie).Reveal()
 	if plainToken(body.Token) {
 		d.set(w, cookie{name: csrfCookie, value: body.Token, until: now.Add(csrfLife), now: now})
 	} else {
 		body.Token = d.freshCSRF(w)
 	}
-	writeJSON(w, http.StatusOK, body)
+	answer.JSON(w, http.StatusOK, body)
 }
 
 // plainToken reports whether a page's token looks like one of ours; what is not is

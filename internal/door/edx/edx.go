@@ -31,6 +31,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/cors"
 	"holdfast.example/internal/fault"
@@ -76,11 +77,11 @@ func (d *Door) Mount(m Mux) {
 type wrongMethod func(w http.ResponseWriter, method string)
 
 // emptyBody is the answer of plain Django views.
-func emptyBody(w http.ResponseWriter, _ string) { empty(w, http.StatusMethodNotAllowed) }
+func emptyBody(w http.ResponseWriter, _ string) { answer.Empty(w, http.StatusMethodNotAllowed) }
 
 // detailBody is the answer of Django REST framework views.
 func detailBody(w http.ResponseWriter, method string) {
-	writeJSON(w, http.StatusMethodNotAllowed, detail{"Method " + strconv.Quote(printable(method)) + " not allowed."})
+	answer.JSON(w, http.StatusMethodNotAllowed, detail{"Method " + strconv.Quote(answer.Printable(method)) + " not allowed."})
 }
 
 // only answers OPTIONS and turns every method that the path does not have away.
@@ -96,7 +97,7 @@ func (d *Door) only(h http.HandlerFunc, wrong wrongMethod, methods ...string) ht
 			h(w, r)
 		case r.Method == http.MethodOptions:
 			w.Header().Set("Allow", allow)
-			empty(w, http.StatusOK)
+			answer.Empty(w, http.StatusOK)
 		default:
 			w.Header().Set("Allow", allow)
 			d.note(r, fault.Newf(fault.MethodNotAllowed, "use %s", allow))
@@ -108,7 +109,7 @@ func (d *Door) only(h http.HandlerFunc, wrong wrongMethod, methods ...string) ht
 // What pages of other hosts may send and read (room cors).
 const (
 	askedHeaders = "Authorization, Content-Type, USE-JWT-COOKIE, X-CSRFToken"
-	toldHeaders  = "Retry-After, " + reasonHeader
+	toldHeaders  = "Retry-After, " + answer.ReasonHeader
 )
 
 // pages is only for paths that micro-frontends call with their cookies: the

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/form"
@@ -47,14 +48,14 @@ func (d *Door) exchange(w http.ResponseWriter, r *http.Request) {
 	c, found := d.Issuer.Clients.Get(id.Client(which))
 	switch {
 	case !found || c.Disabled:
-		d.refuseClient(w, r, printable(which)+" is not a valid client_id")
+		d.refuseClient(w, r, answer.Printable(which)+" is not a valid client_id")
 		return
 	case c.Type != client.Public:
-		d.refuseClient(w, r, printable(which)+" is not a public client")
+		d.refuseClient(w, r, answer.Printable(which)+" is not a public client")
 		return
 	}
 	if bad := foreign(f.Get("scope"), c.Available()); bad != "" {
-		d.refuse(w, r, fault.New(fault.InvalidRequest, ""), "'"+printable(bad)+"' is not a valid scope.")
+		d.refuse(w, r, fault.New(fault.InvalidRequest, ""), "'"+answer.Printable(bad)+"' is not a valid scope.")
 		return
 	}
 	cred, err := d.credential(r, f)
@@ -66,14 +67,11 @@ func (d *Door) exchange(w http.ResponseWriter, r *http.Request) {
 	asked.Type, asked.Scope = grant.TokenExchange, f.Get("scope")
 	asked.Subject = grant.Subject{Token: f.Secret("access_token"), Untyped: true, Upstream: backend, Bare: !f.Has("scope")}
 	issued, err := d.Issuer.Grant(r.Context(), asked)
-	if late := r.Context().Err(); err == nil && late != nil {
-		err = fault.Down(late)
-	}
 	if err != nil {
 		d.refuseExchange(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, body(issued))
+	answer.JSON(w, http.StatusOK, body(issued))
 }
 
 // refuseExchange words what the exchange itself refused.
@@ -84,12 +82,12 @@ func (d *Door) refuseExchange(w http.ResponseWriter, r *http.Request, err error)
 		d.turnAway(w, r, schemeBearer, unknownBackend())
 	case errors.Is(err, grant.ErrUserDisabled):
 		d.note(r, e)
-		waits(w, &fault.Error{Reason: fault.Disabled}, http.StatusForbidden)
-		writeJSON(w, http.StatusForbidden, disabledBody{"account_disabled", "user account is disabled", http.StatusForbidden})
+		answer.Refusal(w.Header(), &fault.Error{Reason: fault.Disabled}, http.StatusForbidden)
+		answer.JSON(w, http.StatusForbidden, disabledBody{"account_disabled", "user account is disabled", http.StatusForbidden})
 	case e.Kind == fault.InvalidClient:
-		d.refuseClient(w, r, printable(e.Words))
+		d.refuseClient(w, r, answer.Printable(e.Words))
 	case e.Kind == fault.UnauthorizedClient: // a person reads this
-		d.refuse(w, r, err, printable(e.Words))
+		d.refuse(w, r, err, answer.Printable(e.Words))
 	default:
 		d.refuse(w, r, err, "")
 	}
@@ -99,7 +97,7 @@ func (d *Door) refuseExchange(w http.ResponseWriter, r *http.Request, err error)
 // endpoints.
 func (d *Door) refuseClient(w http.ResponseWriter, r *http.Request, why string) {
 	d.note(r, fault.New(fault.InvalidClient, why))
-	writeJSON(w, http.StatusBadRequest, errorBody{words[fault.InvalidClient].code, why})
+	answer.JSON(w, http.StatusBadRequest, errorBody{words[fault.InvalidClient].code, why})
 }
 
 // unknownBackend is the answer to a provider nobody has set up: JSON, where the

@@ -7,8 +7,10 @@ import (
 	"net/http"
 	"strings"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/secret"
 )
@@ -29,7 +31,7 @@ func (d *Door) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.signedIn(w, r, web)
-	empty(w, http.StatusNoContent)
+	answer.Empty(w, http.StatusNoContent)
 }
 
 // signedIn sets the cookies of a web session, and takes away what pages read of the
@@ -69,7 +71,7 @@ func (d *Door) swapped(w http.ResponseWriter, r *http.Request) (web grant.Web, d
 		return web, false
 	}
 	ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, ID: b.User.String(), Via: b.Access.Client, From: d.From(r)})
-	web, err = d.Issuer.OpenWeb(ctx, b, cookieOf(r, sessionCookie))
+	web, err = d.Issuer.OpenWeb(ctx, b, form.Cookie(r, sessionCookie, maxCookie))
 	if errors.Is(err, grant.ErrNotForWeb) {
 		err = &refusal{http.StatusUnauthorized, notSupported, fault.As(err)}
 	}

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 )
 
@@ -39,7 +41,7 @@ type userInfo struct {
 // and nothing else, for signed out. It needs no CSRF token, as in the original: it
 // changes nothing but the caller's own cookies.
 func (d *Door) loginRefresh(w http.ResponseWriter, r *http.Request) {
-	web, err := d.Issuer.Web(r.Context(), cookieOf(r, sessionCookie))
+	web, err := d.Issuer.Web(r.Context(), form.Cookie(r, sessionCookie, maxCookie))
 	if err == nil {
 		err = d.refreshCookies(w, r, web)
 	}
@@ -49,8 +51,8 @@ func (d *Door) loginRefresh(w http.ResponseWriter, r *http.Request) {
 	e := fault.As(err)
 	if e.Kind == fault.InvalidToken || e.Kind == fault.NotFound || e.Kind == fault.Forbidden {
 		d.note(r, e)
-		waits(w, e, http.StatusUnauthorized)
-		writeJSON(w, http.StatusUnauthorized, "Unauthorized")
+		answer.Refusal(w.Header(), e, http.StatusUnauthorized)
+		answer.JSON(w, http.StatusUnauthorized, "Unauthorized")
 		return
 	}
 	d.turnAway(w, r, schemeJWT, err)
@@ -75,7 +77,7 @@ func (d *Door) refreshCookies(w http.ResponseWriter, r *http.Request, web grant.
 		return err
 	}
 	d.set(w, cookie{name: userCookie, value: quoted(string(info)), until: web.Expires, now: now, shared: true})
-	writeJSON(w, http.StatusOK, refreshBody{Success: true, UserID: web.User.Integer(), Now: float64(now.UnixMilli()) / 1000,
+	answer.JSON(w, http.StatusOK, refreshBody{Success: true, UserID: web.User.Integer(), Now: float64(now.UnixMilli()) / 1000,
 		Date: now.UTC().Format(http.TimeFormat), Expires: ends.UTC().Format(http.TimeFormat), ExpiresUnix: ends.Unix()})
 	return nil
 }
@@ -83,7 +85,7 @@ func (d *Door) refreshCookies(w http.ResponseWriter, r *http.Request, web grant.
 // logout ends the web session of this browser, takes its cookies away and sends it
 // on. The device that the session hangs under stays signed in.
 func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
-	err := d.Issuer.EndWeb(r.Context(), cookieOf(r, sessionCookie))
+	err := d.Issuer.EndWeb(r.Context(), form.Cookie(r, sessionCookie, maxCookie))
 	if err != nil { // a sign-out that did not happen is not answered as one
 		d.turnAway(w, r, schemeJWT, err)
 		return
@@ -93,7 +95,7 @@ func (d *Door) logout(w http.ResponseWriter, r *http.Request) {
 		d.drop(w, name, true)
 	}
 	w.Header().Set("Location", d.onward(r.URL.Query().Get("redirect_url")))
-	empty(w, http.StatusFound)
+	answer.Empty(w, http.StatusFound)
 }
 
 // maxRedirect bounds the address a browser is sent on to, in bytes.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/secret"
@@ -179,7 +180,7 @@ var refusals = map[fault.Kind]struct {
 // broken is the answer to what is not about the credentials.
 func broken(e *fault.Error) *refusal {
 	s := refusals[e.Kind]
-	return &refusal{s.status, coded{s.code, printable(e.Words)}, e}
+	return &refusal{s.status, coded{s.code, answer.Printable(e.Words)}, e}
 }
 
 // turnAway renders a refusal under the challenge of a scheme.
@@ -189,9 +190,9 @@ func (d *Door) turnAway(w http.ResponseWriter, r *http.Request, scheme string, e
 		n = broken(fault.As(err))
 	}
 	d.note(r, n.fault)
-	waits(w, n.fault, n.status)
+	answer.Refusal(w.Header(), n.fault, n.status)
 	if n.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", scheme+` realm="api"`)
 	}
-	writeJSON(w, n.status, n.body)
+	answer.JSON(w, n.status, n.body)
 }

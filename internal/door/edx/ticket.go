@@ -5,8 +5,10 @@ import (
 	"net/url"
 	"strings"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/secret"
 )
@@ -43,7 +45,7 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, From: d.From(r)})
-	web, err := d.Issuer.Redeem(ctx, secret.New(r.URL.Query().Get("ticket")), cookieOf(r, sessionCookie))
+	web, err := d.Issuer.Redeem(ctx, secret.New(r.URL.Query().Get("ticket")), form.Cookie(r, sessionCookie, maxCookie))
 	if err != nil {
 		e := fault.As(err)
 		if e.Kind == fault.InvalidToken {
@@ -55,7 +57,7 @@ func (d *Door) ticket(w http.ResponseWriter, r *http.Request) {
 	d.signedIn(w, r, web)
 	w.Header().Set("Referrer-Policy", "no-referrer") // the next page learns nothing of the link
 	w.Header().Set("Location", next)
-	empty(w, http.StatusFound)
+	answer.Empty(w, http.StatusFound)
 }
 
 func (d *Door) sellTicket(w http.ResponseWriter, r *http.Request) {
@@ -69,7 +71,7 @@ func (d *Door) sellTicket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	at := d.Issuer.Minter.Issuer + "/oauth2/login/ticket?" + url.Values{"ticket": {t.Reveal()}}.Encode()
-	writeJSON(w, http.StatusOK, ticketBody{Ticket: t.Reveal(), URL: at, Expires: int(grant.TicketLife.Seconds())})
+	answer.JSON(w, http.StatusOK, ticketBody{Ticket: t.Reveal(), URL: at, Expires: int(grant.TicketLife.Seconds())})
 }
 
 // localPath is a place on this host that a link may lead on to: "/" for none.

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/secret"
 	"holdfast.example/internal/user"
@@ -41,7 +43,7 @@ func (d *Door) caller(r *http.Request) (caller, error) {
 // visitor is a caller who brought cookies alone.
 func (d *Door) visitor(r *http.Request) (caller, error) {
 	var page, web *caller
-	head, sig := cookieOf(r, payloadCookie), cookieOf(r, signatureCookie)
+	head, sig := form.Cookie(r, payloadCookie, maxCookie), form.Cookie(r, signatureCookie, maxCookie)
 	if !head.Empty() && !sig.Empty() {
 		b, err := d.Issuer.Shown(r.Context(), secret.New(head.Reveal()+"."+sig.Reveal()))
 		if err == nil {
@@ -54,7 +56,7 @@ func (d *Door) visitor(r *http.Request) (caller, error) {
 			return caller{}, err
 		}
 	}
-	if t := cookieOf(r, sessionCookie); !t.Empty() {
+	if t := form.Cookie(r, sessionCookie, maxCookie); !t.Empty() {
 		w, err := d.Issuer.Web(r.Context(), t)
 		if err == nil {
 			web = &caller{w.User, true, true}
@@ -125,7 +127,7 @@ func (d *Door) mobile(w http.ResponseWriter, r *http.Request, whose string) {
 	if c.name {
 		b.Name = c.user.Name
 	}
-	writeJSON(w, http.StatusOK, b)
+	answer.JSON(w, http.StatusOK, b)
 }
 
 // named is the caller, who asks about himself. Somebody else is as unknown as
@@ -183,5 +185,5 @@ func (d *Door) account(w http.ResponseWriter, r *http.Request) {
 	if c.name {
 		b.Name = u.Name
 	}
-	writeJSON(w, http.StatusOK, b)
+	answer.JSON(w, http.StatusOK, b)
 }

@@ -1,12 +1,9 @@
 package edx
 
 import (
-	"encoding/json"
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 )
 
@@ -54,9 +51,6 @@ var words = map[fault.Kind]says{
 // wrongPassword is what apps show to a person whose sign-in was refused.
 const wrongPassword = "Invalid credentials given."
 
-// reasonHeader carries the reason of a refusal or an end to the app.
-const reasonHeader = "Holdfast-Reason"
-
 // errorBody is RFC 6749 section 5.2 in the order of the original.
 type errorBody struct {
 	Error       string `json:"error"`
@@ -71,74 +65,14 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error, said st
 	s := words[e.Kind]
 	body := errorBody{s.code, s.words}
 	if body.Description == asItSays {
-		body.Description = printable(e.Words)
+		body.Description = answer.Printable(e.Words)
 	}
 	if said != "" {
 		body.Description = said
 	}
-	waits(w, e, s.status)
+	answer.Refusal(w.Header(), e, s.status)
 	if s.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer error="`+s.code+`"`)
 	}
-	writeJSON(w, s.status, body)
-}
-
-// waits tells the reason and when to come back: whoever is told to wait is always
-// told how long.
-func waits(w http.ResponseWriter, e *fault.Error, status int) {
-	if e.Reason != "" {
-		w.Header().Set(reasonHeader, string(e.Reason))
-	}
-	wait := e.RetryAfter
-	if wait <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-		wait = fault.RetrySoon
-	}
-	if wait > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
-	}
-}
-
-// private keeps an answer out of every cache and out of every guess at what it is.
-func private(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
-}
-
-// empty answers a status alone.
-func empty(w http.ResponseWriter, status int) {
-	private(w.Header())
-	if status != http.StatusNoContent {
-		w.Header().Set("Content-Length", "0")
-	}
-	w.WriteHeader(status)
-}
-
-// writeJSON writes a body without a trailing newline: the iOS app looks at the
-// last byte.
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
-	}
-	h := w.Header()
-	private(h)
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the client is gone if this fails
-}
-
-// printable keeps an error_description inside the characters of RFC 6749 section
-// 5.2.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < 0x20 || r > 0x7e || r == '\\':
-			return '?'
-		}
-		return r
-	}, s)
+	answer.JSON(w, s.status, body)
 }

@@ -3,6 +3,7 @@ package oauth
 import (
 	"net/http"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/cors"
 )
 
@@ -15,7 +16,7 @@ const (
 	askedHeaders = "Authorization, Content-Type"
 	// toldHeaders are what it may read besides the body: why it was refused, and
 	// when to come back.
-	toldHeaders = "WWW-Authenticate, Retry-After, " + ReasonHeader
+	toldHeaders = "WWW-Authenticate, Retry-After, " + answer.ReasonHeader
 )
 
 // ours is only for endpoints that applications in a browser call: their

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
@@ -89,9 +90,6 @@ func (d *Door) dotToken(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	issued, err := d.Issuer.Grant(r.Context(), d.request(r, f, cred))
-	if late := r.Context().Err(); err == nil && late != nil {
-		err = fault.Down(late)
-	}
 	if err != nil {
 		said := ""
 		if f.Get("grant_type") == client.GrantPassword && fault.Is(err, fault.InvalidGrant) {
@@ -100,7 +98,7 @@ func (d *Door) dotToken(w http.ResponseWriter, r *http.Request) {
 		d.dotRefuse(w, r, err, said)
 		return
 	}
-	writeJSON(w, http.StatusOK, dotTokenBody{AccessToken: issued.AccessToken.Reveal(), ExpiresIn: int64(issued.ExpiresIn / time.Second),
+	answer.JSON(w, http.StatusOK, dotTokenBody{AccessToken: issued.AccessToken.Reveal(), ExpiresIn: int64(issued.ExpiresIn / time.Second),
 		TokenType: "Bearer", Scope: issued.Scope, RefreshToken: issued.RefreshToken.Reveal(), IDToken: issued.IDToken.Reveal()})
 }
 
@@ -129,7 +127,7 @@ func (d *Door) dotRevoke(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html")
-	dotEmpty(w, http.StatusOK)
+	answer.Empty(w, http.StatusOK)
 }
 
 // dotIntrospection is the answer about an active token, in the order of the
@@ -174,13 +172,13 @@ func (d *Door) dotIntrospect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !in.Active || in.TokenType != "Bearer" {
-		writeJSON(w, http.StatusOK, struct {
+		answer.JSON(w, http.StatusOK, struct {
 			Active bool `json:"active"`
 		}{})
 		return
 	}
 	a := in.Access
-	writeJSON(w, http.StatusOK, dotIntrospection{true, a.Scope, a.Expires.Unix(), string(a.Client), in.Username, a.Audience})
+	answer.JSON(w, http.StatusOK, dotIntrospection{true, a.Scope, a.Expires.Unix(), string(a.Client), in.Username, a.Audience})
 }
 
 // dotAsker says who asks: the bearer of a token with the scope for it, or a
@@ -209,8 +207,8 @@ func (d *Door) dotTurnAway(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	d.note(r, e)
-	refusalHeaders(w, e)
-	dotEmpty(w, http.StatusForbidden)
+	answer.Refusal(w.Header(), e, http.StatusForbidden)
+	answer.Empty(w, http.StatusForbidden)
 }
 
 // dotPost lets POST alone through. The original answers other methods without a
@@ -221,17 +219,11 @@ func dotPost(w http.ResponseWriter, r *http.Request) bool {
 	}
 	w.Header().Set("Allow", "POST, OPTIONS")
 	if r.Method == http.MethodOptions {
-		dotEmpty(w, http.StatusOK)
+		answer.Empty(w, http.StatusOK)
 	} else {
-		dotEmpty(w, http.StatusMethodNotAllowed)
+		answer.Empty(w, http.StatusMethodNotAllowed)
 	}
 	return false
-}
-
-func dotEmpty(w http.ResponseWriter, status int) {
-	private(w.Header())
-	w.Header().Set("Content-Length", "0")
-	w.WriteHeader(status)
 }
 
 // dotLacks refuses a request without a parameter. A caller who may not ask at all
@@ -253,12 +245,12 @@ func (d *Door) dotRefuse(w http.ResponseWriter, r *http.Request, err error, said
 	e := fault.As(err)
 	d.note(r, e)
 	s := words[e.Kind]
-	refusalHeaders(w, e)
+	answer.Refusal(w.Header(), e, s.status)
 	if s.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer error="`+s.code+`"`)
 	}
 	if said == "" && !slices.Contains(dotSilent, e.Kind) {
-		said = printable(e.Words)
+		said = answer.Printable(e.Words)
 	}
-	writeJSON(w, s.status, errorBody{s.code, said})
+	answer.JSON(w, s.status, errorBody{s.code, said})
 }

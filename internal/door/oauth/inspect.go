@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/form"
@@ -22,10 +23,7 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
 		d.refuse(w, r, err)
 		return
 	}
-	h := w.Header()
-	private(h)
-	h.Set("Content-Length", "0")
-	w.WriteHeader(http.StatusOK)
+	answer.Empty(w, http.StatusOK)
 }
 
 // introspectionBody is RFC 7662 section 2.2; inactive says nothing else.
@@ -62,7 +60,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !in.Active {
-		writeJSON(w, http.StatusOK, introspectionBody{})
+		answer.JSON(w, http.StatusOK, introspectionBody{})
 		return
 	}
 	a := in.Access
@@ -78,7 +76,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) {
 	if a.SID != "" && a.ID != "" {
 		b.Epoch = &a.Epoch
 	}
-	writeJSON(w, http.StatusOK, b)
+	answer.JSON(w, http.StatusOK, b)
 }
 
 // ask reads what revocation and introspection have in common.
@@ -134,5 +132,5 @@ func (d *Door) userinfo(w http.ResponseWriter, r *http.Request) {
 	if slices.Contains(p.Scopes, "email") && u.Email != "" {
 		b.Email, b.EmailVerified = u.Email, &u.EmailVerified
 	}
-	writeJSON(w, http.StatusOK, b)
+	answer.JSON(w, http.StatusOK, b)
 }

@@ -4,7 +4,7 @@ import (
 	"net/http"
 	"time"
 
-	"holdfast.example/internal/fault"
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 )
@@ -34,14 +34,11 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	issued, err := d.Issuer.Grant(r.Context(), d.request(r, f, cred))
-	if late := r.Context().Err(); err == nil && late != nil {
-		err = fault.Down(late) // an answer that took too long is not sent: it may be stale
-	}
 	if err != nil {
 		d.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, tokenBody{
+	answer.JSON(w, http.StatusOK, tokenBody{
 		AccessToken: issued.AccessToken.Reveal(), TokenType: "Bearer", ExpiresIn: int64(issued.ExpiresIn / time.Second),
 		RefreshToken: issued.RefreshToken.Reveal(), Scope: issued.Scope, IDToken: issued.IDToken.Reveal(),
 		IssuedType: issued.TokenType,

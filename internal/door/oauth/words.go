@@ -1,12 +1,9 @@
 package oauth
 
 import (
-	"encoding/json"
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 )
 
@@ -44,10 +41,6 @@ var words = map[fault.Kind]says{
 	fault.InvalidTarget:        {http.StatusBadRequest, "invalid_target"},
 }
 
-// ReasonHeader carries the reason of a refusal or an end to the app
-// (design.md promise P7).
-const ReasonHeader = "Holdfast-Reason"
-
 // errorBody is RFC 6749 section 5.2. The order of the members is the order on
 // the wire.
 type errorBody struct {
@@ -60,11 +53,11 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.As(err)
 	d.note(r, e)
 	s := words[e.Kind]
-	refusalHeaders(w, e)
+	answer.Refusal(w.Header(), e, s.status)
 	if e.Kind == fault.InvalidClient && len(r.Header["Authorization"]) > 0 {
 		w.Header().Set("WWW-Authenticate", `Basic realm="`+d.Issuer.Minter.Issuer+`"`)
 	}
-	writeJSON(w, s.status, errorBody{s.code, printable(e.Words)})
+	answer.JSON(w, s.status, errorBody{s.code, answer.Printable(e.Words)})
 }
 
 // refuseBearer renders an error of an endpoint that takes a bearer token
@@ -73,68 +66,15 @@ func (d *Door) refuseBearer(w http.ResponseWriter, r *http.Request, err error) {
 	e := fault.As(err)
 	d.note(r, e)
 	s := words[e.Kind]
-	refusalHeaders(w, e)
+	answer.Refusal(w.Header(), e, s.status)
 	challenge := `Bearer realm="` + d.Issuer.Minter.Issuer + `"`
 	if e.Kind == fault.NoToken { // no error code when no token came (RFC 6750 section 3.1)
 		w.Header().Set("WWW-Authenticate", challenge)
-		private(w.Header())
-		w.WriteHeader(s.status)
+		answer.Empty(w, s.status)
 		return
 	}
 	if s.status == http.StatusUnauthorized || s.status == http.StatusForbidden || s.status == http.StatusBadRequest {
-		w.Header().Set("WWW-Authenticate", challenge+`, error="`+s.code+`", error_description="`+printable(e.Words)+`"`)
+		w.Header().Set("WWW-Authenticate", challenge+`, error="`+s.code+`", error_description="`+answer.Printable(e.Words)+`"`)
 	}
-	writeJSON(w, s.status, errorBody{s.code, printable(e.Words)})
-}
-
-// refusalHeaders tell the reason and when to come back: whoever is told to wait
-// is always told how long.
-func refusalHeaders(w http.ResponseWriter, e *fault.Error) {
-	if e.Reason != "" {
-		w.Header().Set(ReasonHeader, string(e.Reason))
-	}
-	wait := e.RetryAfter
-	if s := words[e.Kind].status; wait <= 0 && (s == http.StatusTooManyRequests || s == http.StatusServiceUnavailable) {
-		wait = fault.RetrySoon
-	}
-	if wait > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((wait+time.Second-1)/time.Second), 10))
-	}
-}
-
-// private keeps an answer out of every cache and out of every guess at what it
-// is (RFC 6749 section 5.1).
-func private(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
-}
-
-// writeJSON writes a body without a trailing newline: clients of the systems
-// we replace look at the last byte.
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
-	}
-	h := w.Header()
-	private(h)
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the client is gone if this fails
-}
-
-// printable keeps an error_description inside the characters of RFC 6749
-// section 5.2.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"':
-			return '\''
-		case r < 0x20 || r > 0x7e || r == '\\':
-			return '?'
-		}
-		return r
-	}, s)
+	answer.JSON(w, s.status, errorBody{s.code, answer.Printable(e.Words)})
 }

@@ -8,9 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"pgregory.net/rapid"
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
@@ -85,17 +82,6 @@ func TestEveryRefusal(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsWholeSeconds: a wait is rounded up, never to 0.
-func TestRetryAfterIsWholeSeconds(t *testing.T) {
-	for wait, want := range map[time.Duration]string{time.Millisecond: "1", time.Second: "1", 1001 * time.Millisecond: "2", time.Minute: "60"} {
-		w := httptest.NewRecorder()
-		refusalHeaders(w, &fault.Error{Kind: fault.TooMany, RetryAfter: wait})
-		if got := w.Header().Get("Retry-After"); got != want {
-			t.Errorf("%v is told as %q", wait, got)
-		}
-	}
-}
-
 // descriptive: the characters of RFC 6749 section 5.2.
 func descriptive(s string) bool {
 	for i := range len(s) {
@@ -105,19 +91,4 @@ func descriptive(s string) bool {
 		}
 	}
 	return true
-}
-
-// TestPrintable (A30): whatever the words are, the description is inside the
-// characters of RFC 6749 section 5.2, and what is already is left alone.
-func TestPrintable(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		s := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })).Draw(t, "words")
-		got := printable(s)
-		if !descriptive(got) {
-			t.Fatalf("%q became %q", s, got)
-		}
-		if descriptive(s) && got != s {
-			t.Fatalf("%q became %q for no reason", s, got)
-		}
-	})
 }

@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/cors"
 	"holdfast.example/internal/fault"
@@ -113,7 +114,7 @@ const allow = "POST, OPTIONS"
 // What pages of other hosts may send and read (room cors).
 const (
 	askedHeaders = "Authorization, Content-Type"
-	toldHeaders  = "WWW-Authenticate, Retry-After, " + reasonHeader
+	toldHeaders  = "WWW-Authenticate, Retry-After, " + answer.ReasonHeader
 )
 
 // ours lets POST in, answers preflights of the client's registered origins, and
@@ -126,10 +127,10 @@ func (d *Door) ours(h http.HandlerFunc) http.Handler {
 		case http.MethodPost:
 			h(w, r)
 		case http.MethodOptions:
-			empty(w, http.StatusOK)
+			answer.Empty(w, http.StatusOK)
 		default:
 			d.note(r, fault.Newf(fault.MethodNotAllowed, "use %s", allow))
-			writeJSON(w, http.StatusMethodNotAllowed, detail{Detail: "Method " + strconv.Quote(printable(r.Method)) + " not allowed."})
+			answer.JSON(w, http.StatusMethodNotAllowed, detail{Detail: "Method " + strconv.Quote(printable(r.Method)) + " not allowed."})
 		}
 	}))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -3,6 +3,7 @@ package pair
 import (
 	"net/http"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
@@ -70,15 +71,15 @@ func (d *Door) obtain(w http.ResponseWriter, r *http.Request) {
 		asked.Prolongs = string(d.Dialect)
 	}
 	issued, err := d.Issuer.Grant(r.Context(), asked)
-	if err = inTime(r, err); err != nil {
+	if err != nil {
 		d.refuseSignIn(w, r, err)
 		return
 	}
 	if d.Dialect == SimpleJWT {
-		writeJSON(w, http.StatusOK, pairBody{Refresh: issued.RefreshToken.Reveal(), Access: issued.AccessToken.Reveal()})
+		answer.JSON(w, http.StatusOK, pairBody{Refresh: issued.RefreshToken.Reveal(), Access: issued.AccessToken.Reveal()})
 		return
 	}
-	writeJSON(w, http.StatusOK, tokenBody{issued.AccessToken.Reveal()})
+	answer.JSON(w, http.StatusOK, tokenBody{issued.AccessToken.Reveal()})
 }
 
 // refuseSignIn words what a password was refused with: one answer, whoever it was
@@ -98,14 +99,6 @@ func (d *Door) refuseSignIn(w http.ResponseWriter, r *http.Request, err error) {
 	d.refuse(w, r, err)
 }
 
-// inTime refuses to send an answer that took too long: it may be stale.
-func inTime(r *http.Request, err error) error {
-	if late := r.Context().Err(); err == nil && late != nil {
-		return fault.Down(late)
-	}
-	return err
-}
-
 // refresh turns a refresh token into the next pair. The refresh token is always in
 // the answer: an app that keeps what it was sent is never left behind.
 func (d *Door) refresh(w http.ResponseWriter, r *http.Request) {
@@ -117,13 +110,10 @@ func (d *Door) refresh(w http.ResponseWriter, r *http.Request) {
 	shown, cred := secret.New(v.text("refresh")), d.credential(r)
 	issued, err := d.Issuer.Grant(r.Context(), grant.Request{Type: client.GrantRefresh, Client: cred, RefreshToken: shown, From: cred.From})
 	if err != nil {
-		err = d.Issuer.Refused(r.Context(), shown, err)
-	}
-	if err = inTime(r, err); err != nil {
-		d.refuse(w, r, err)
+		d.refuse(w, r, d.Issuer.Refused(r.Context(), shown, err))
 		return
 	}
-	writeJSON(w, http.StatusOK, rotatedBody{Access: issued.AccessToken.Reveal(), Refresh: issued.RefreshToken.Reveal()})
+	answer.JSON(w, http.StatusOK, rotatedBody{Access: issued.AccessToken.Reveal(), Refresh: issued.RefreshToken.Reveal()})
 }
 
 // prolong turns a good token into a longer one, in the dialects with one token.
@@ -134,11 +124,11 @@ func (d *Door) prolong(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	issued, err := d.Issuer.Prolong(r.Context(), d.credential(r), string(d.Dialect), secret.New(v.text("token")))
-	if err = inTime(r, err); err != nil {
+	if err != nil {
 		d.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, tokenBody{issued.AccessToken.Reveal()})
+	answer.JSON(w, http.StatusOK, tokenBody{issued.AccessToken.Reveal()})
 }
 
 // verify tells whether a token of any type stands.
@@ -149,16 +139,16 @@ func (d *Door) verify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	shown := secret.New(v.text("token"))
-	err = inTime(r, d.Issuer.Stands(r.Context(), d.credential(r), shown))
+	err = fault.InTime(r.Context(), d.Issuer.Stands(r.Context(), d.credential(r), shown))
 	if err != nil {
 		d.refuse(w, r, d.onVerify(err))
 		return
 	}
 	if d.Dialect == DRFJWT {
-		writeJSON(w, http.StatusOK, tokenBody{shown.Reveal()})
+		answer.JSON(w, http.StatusOK, tokenBody{shown.Reveal()})
 		return
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	answer.JSON(w, http.StatusOK, struct{}{})
 }
 
 // onVerify words what verify alone says in another way: that a token was ended.
@@ -188,9 +178,9 @@ func (d *Door) blacklist(w http.ResponseWriter, r *http.Request) {
 	} else {
 		err = d.Issuer.SignOutProlonged(r.Context(), d.credential(r), string(d.Dialect), shown)
 	}
-	if err = inTime(r, err); err != nil {
+	if err = fault.InTime(r.Context(), err); err != nil {
 		d.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, struct{}{})
+	answer.JSON(w, http.StatusOK, struct{}{})
 }

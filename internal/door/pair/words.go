@@ -1,12 +1,11 @@
 package pair
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/grant"
 )
@@ -121,7 +120,7 @@ func said(e *fault.Error) *refusal {
 
 // throttled is how Django REST framework tells somebody to wait.
 func throttled(e *fault.Error) string {
-	s := seconds(e, http.StatusTooManyRequests)
+	s := answer.Seconds(e, http.StatusTooManyRequests)
 	unit := " seconds."
 	if s == 1 {
 		unit = " second."
@@ -166,28 +165,19 @@ func (d *Door) worded(err error) *refusal {
 	return &refusal{http.StatusUnauthorized, body, e}
 }
 
-// reasonHeader carries the reason of a refusal or an end to the app.
-const reasonHeader = "Holdfast-Reason"
-
 // refuse renders an error about a token.
 func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	n := d.worded(d.stopped(err))
 	d.note(r, n.fault)
-	h := w.Header()
-	if n.fault.Reason != "" {
-		h.Set(reasonHeader, string(n.fault.Reason))
-	}
-	if s := seconds(n.fault, n.status); s > 0 {
-		h.Set("Retry-After", strconv.FormatInt(s, 10))
-	}
+	answer.Refusal(w.Header(), n.fault, n.status)
 	if n.status == http.StatusUnauthorized {
 		scheme := "Bearer"
 		if d.Dialect == DRFJWT {
 			scheme = "JWT"
 		}
-		h.Set("WWW-Authenticate", scheme+` realm="api"`)
+		w.Header().Set("WWW-Authenticate", scheme+` realm="api"`)
 	}
-	writeJSON(w, n.status, n.body)
+	answer.JSON(w, n.status, n.body)
 }
 
 // stopped turns "this client may not" into what it means to an app whose client is
@@ -201,43 +191,4 @@ func (d *Door) stopped(err error) error {
 		return &fault.Error{Kind: fault.InvalidGrant, Reason: fault.ClientStopped, Words: fault.ClientStopped.Sentence(), Cause: err}
 	}
 	return fault.Wrap(fault.Unavailable, err, "this server is not set up for this app; tell its operator")
-}
-
-// seconds is how long to wait: whoever is told to wait is always told how long.
-func seconds(e *fault.Error, status int) int64 {
-	wait := e.RetryAfter
-	if wait <= 0 && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
-		wait = fault.RetrySoon
-	}
-	return int64((wait + time.Second - 1) / time.Second)
-}
-
-// private keeps an answer out of every cache and out of every guess at what it is.
-func private(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
-}
-
-// empty answers a status alone.
-func empty(w http.ResponseWriter, status int) {
-	private(w.Header())
-	if status != http.StatusNoContent {
-		w.Header().Set("Content-Length", "0")
-	}
-	w.WriteHeader(status)
-}
-
-// writeJSON writes a body without a trailing newline, as the original does.
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	b, err := json.Marshal(body)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"detail":"A server error occurred."}`)
-	}
-	h := w.Header()
-	private(h)
-	h.Set("Content-Type", typeJSON)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	_, _ = w.Write(b) // the client is gone if this fails
 }

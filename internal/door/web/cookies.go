@@ -88,19 +88,6 @@ func (d *Door) set(w http.ResponseWriter, c cookie) {
 	w.Header().Add("Set-Cookie", h.String())
 }
 
-// cookieOf reads a cookie, empty when there is none or two say different things:
-// which of two a browser meant, nobody can tell.
-func cookieOf(r *http.Request, name string) secret.Text {
-	value := ""
-	for _, c := range r.CookiesNamed(name) {
-		if value != "" && c.Value != value || len(c.Value) > maxCookie {
-			return secret.Text{}
-		}
-		value = c.Value
-	}
-	return secret.New(value)
-}
-
 // signedIn sets the cookies of what was issued. Those of a visit have no Max-Age;
 // the others live as long as what they stand for.
 func (d *Door) signedIn(w http.ResponseWriter, issued grant.Issued, who id.Client, whose person, csrf string) error {

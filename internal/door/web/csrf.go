@@ -8,6 +8,7 @@ import (
 
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 )
 
 // CSRFHeader is the header in which a page shows its CSRF token. No form and no page
@@ -40,7 +41,7 @@ func (d *Door) genuine(r *http.Request, allows func(origin string) bool) error {
 	case http.MethodGet, http.MethodHead, http.MethodOptions:
 		return nil
 	}
-	kept, shown := cookieOf(r, d.names().csrf).Reveal(), r.Header[CSRFHeaderKey]
+	kept, shown := form.Cookie(r, d.names().csrf, maxCookie).Reveal(), r.Header[CSRFHeaderKey]
 	if !plainToken(kept) || len(shown) != 1 || subtle.ConstantTimeCompare([]byte(kept), []byte(shown[0])) != 1 {
 		return fault.Wrap(fault.Forbidden, errForged, "send the token of "+root+"session in the header "+CSRFHeader)
 	}

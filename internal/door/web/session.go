@@ -7,9 +7,11 @@ import (
 	"strconv"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/problem"
@@ -85,7 +87,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) error {
 		Device: grant.Device{InstallID: b.Install, AttemptID: b.Attempt, Name: b.Name, Model: b.Model, System: b.System, App: b.App}})
 	if err == nil {
 		ctx := audit.As(r.Context(), audit.Who{Actor: audit.ByUser, From: from})
-		err = d.Issuer.EndReplaced(ctx, cookieOf(r, d.names().access), issued)
+		err = d.Issuer.EndReplaced(ctx, form.Cookie(r, d.names().access, maxCookie), issued)
 	}
 	if err != nil {
 		return err
@@ -97,7 +99,7 @@ func (d *Door) signIn(w http.ResponseWriter, r *http.Request) error {
 // and answers that get lost, are what the refresh chain is made for: they all get the
 // same session.
 func (d *Door) refresh(w http.ResponseWriter, r *http.Request) error {
-	t, who, ok := unpack(cookieOf(r, d.names().refresh))
+	t, who, ok := unpack(form.Cookie(r, d.names().refresh, maxCookie))
 	c, _ := d.Issuer.Clients.Get(who)
 	allows := d.trusts
 	if ok {
@@ -116,13 +118,13 @@ func (d *Door) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return d.answer(w, r, issued, who, cookieOf(r, d.names().csrf).Reveal())
+	return d.answer(w, r, issued, who, form.Cookie(r, d.names().csrf, maxCookie).Reveal())
 }
 
 // answer sets the cookies of what was issued and says who is signed in.
 func (d *Door) answer(w http.ResponseWriter, r *http.Request, issued grant.Issued, who id.Client, csrf string) error {
 	whose, err := d.person(r.Context(), issued.User)
-	if err = inTime(r, err); err != nil {
+	if err = fault.InTime(r.Context(), err); err != nil {
 		return err
 	}
 	whose.Client, whose.Expires, whose.Remembered = string(who), issued.Now.Add(issued.ExpiresIn).Unix(), !issued.Visit
@@ -146,8 +148,8 @@ func (d *Door) person(ctx context.Context, who id.User) (person, error) {
 // store that does not answer is an error and not a sign-out.
 func (d *Door) session(w http.ResponseWriter, r *http.Request) error {
 	n := d.names()
-	now := state{CSRF: cookieOf(r, n.csrf).Reveal(), Renewable: !cookieOf(r, n.user).Empty()}
-	if t := cookieOf(r, n.access); !t.Empty() {
+	now := state{CSRF: form.Cookie(r, n.csrf, maxCookie).Reveal(), Renewable: !form.Cookie(r, n.user, maxCookie).Empty()}
+	if t := form.Cookie(r, n.access, maxCookie); !t.Empty() {
 		b, err := d.Issuer.Shown(r.Context(), t)
 		if err != nil && !fault.Is(err, fault.InvalidToken) {
 			return err
@@ -182,7 +184,7 @@ func (d *Door) ends(why fault.Reason) func(http.ResponseWriter, *http.Request) e
 		if err != nil {
 			return err
 		}
-		t := cookieOf(r, d.names().access)
+		t := form.Cookie(r, d.names().access, maxCookie)
 		if t.Empty() {
 			return fault.New(fault.NoToken, "the access cookie is missing or has run out: renew it first")
 		}
@@ -199,10 +201,8 @@ func (d *Door) ends(why fault.Reason) func(http.ResponseWriter, *http.Request) e
 			return err
 		}
 		d.signedOut(w)
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set(problem.ReasonHeader, string(why))
-		w.WriteHeader(http.StatusNoContent)
+		w.Header().Set(answer.ReasonHeader, string(why))
+		answer.Empty(w, http.StatusNoContent)
 		return nil
 	}
 }

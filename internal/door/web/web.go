@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/cors"
 	"holdfast.example/internal/fault"
@@ -70,7 +71,7 @@ func (d *Door) Mount(m Mux) {
 // What scripts of other origins may send and read (room cors).
 const (
 	askedHeaders = "Content-Type, " + CSRFHeader
-	toldHeaders  = "Retry-After, " + problem.ReasonHeader
+	toldHeaders  = "Retry-After, " + answer.ReasonHeader
 )
 
 // shared lets pages of registered origins call an endpoint with their cookies, and
@@ -124,7 +125,7 @@ func (d *Door) Token(r *http.Request) (secret.Text, error) {
 	if !fault.Is(err, fault.NoToken) {
 		return t, err
 	}
-	t = cookieOf(r, d.names().access)
+	t = form.Cookie(r, d.names().access, maxCookie)
 	if t.Empty() {
 		return t, err
 	}
@@ -175,14 +176,6 @@ func (d *Door) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		return
 	}
 	problem.Refuse(w, status, e)
-}
-
-// inTime refuses to send an answer that took too long: it may be stale.
-func inTime(r *http.Request, err error) error {
-	if late := r.Context().Err(); err == nil && late != nil {
-		return fault.Down(late)
-	}
-	return err
 }
 
 // seconds is a length of time in whole seconds, none below zero.

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/form"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
 )
@@ -64,7 +65,7 @@ func TestCookieOf(t *testing.T) {
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.Header.Set("Cookie", header)
-		if got := cookieOf(r, "a").Reveal(); got != want {
+		if got := form.Cookie(r, "a", maxCookie).Reveal(); got != want {
 			t.Errorf("%.40q: %.40q", header, got)
 		}
 	}
