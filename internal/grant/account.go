@@ -152,7 +152,7 @@ func (is *Issuer) ChangePassword(ctx context.Context, o Owner, from netip.Addr, 
 	if current.Empty() || next.Empty() {
 		return fault.New(fault.InvalidRequest, "current_password and new_password are needed")
 	}
-	err := user.CheckPassword(next)
+	err := is.Users.CheckNew(next)
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,10 @@ func (d *Directory) SetPassword(ctx context.Context, who id.User, n NewPassword)
 	if n.Reason == "" {
 		n.Reason = fault.PasswordChanged
 	}
+	err := d.CheckNew(n.Password)
+	if err != nil {
+		return User{}, err
+	}
 	hash, err := d.newHash(ctx, n.Password)
 	if err != nil {
 		return User{}, err
@@ -109,7 +113,8 @@ func (d *Directory) SetPassword(ctx context.Context, who id.User, n NewPassword)
 	})
 }
 
-// newHash checks a password that is to be set and hashes it.
+// newHash checks a password that is to be set and hashes it. Whether it is on a
+// list of breached passwords was asked before, where that matters.
 func (d *Directory) newHash(ctx context.Context, password secret.Text) (string, error) {
 	err := CheckPassword(password)
 	if err != nil {

@@ -34,10 +34,21 @@ type Declared struct {
 }
 
 // Create writes a new account. Errors are *fault.Error: InvalidRequest for what
-// cannot be, Conflict when a name is taken, Busy or Unavailable; after the last,
-// it may or may not have been created. A name that is taken costs what a free
-// one costs.
+// cannot be, a password that CheckNew refuses among it, Conflict when a name is
+// taken, Busy or Unavailable; after the last, it may or may not have been created.
+// A name that is taken costs what a free one costs.
 func (d *Directory) Create(ctx context.Context, want Declared) (User, error) {
+	if !want.Password.Empty() {
+		err := d.CheckNew(want.Password)
+		if err != nil {
+			return User{}, err
+		}
+	}
+	return d.create(ctx, want)
+}
+
+// create is Create with any password that can be one.
+func (d *Directory) create(ctx context.Context, want Declared) (User, error) {
 	u, err := want.onto(User{ID: id.NewUser()})
 	if err != nil {
 		return User{}, err
@@ -68,7 +79,9 @@ func (d *Directory) Create(ctx context.Context, want Declared) (User, error) {
 // disabling ends them with disabled. A password that its owner changed since is
 // set back to the declared one. An account that is found by the declared
 // user name as its e-mail address is another account: Conflict. Other errors are
-// those of Create.
+// those of Create, but a declared password may be on a list of breached ones: the
+// same declaration must do tomorrow, under a longer list, what it did today. Who
+// applies it can ask IsBreached, and say so.
 func (d *Directory) Apply(ctx context.Context, want Declared) (changed bool, err error) {
 	err = CheckUsername(want.Username)
 	if err != nil {
@@ -77,7 +90,7 @@ func (d *Directory) Apply(ctx context.Context, want Declared) (changed bool, err
 	name := Canonical(want.Username)
 	found, err := d.Store.ByLogin(ctx, name)
 	if errors.Is(err, ErrNotFound) {
-		_, err = d.Create(ctx, want)
+		_, err = d.create(ctx, want)
 		return err == nil, err
 	}
 	if err != nil {

@@ -20,6 +20,9 @@ type Directory struct {
 	// EntryLife is how long followers of revocations must remember that an
 	// account's tokens ended (feed.Life).
 	EntryLife time.Duration
+	// Breached, if set, is asked about every password that somebody wants to set,
+	// and about none that somebody signs in with; see CheckNew.
+	Breached Breached
 	// RehashFailed, if set, is told when a proved password could not be stored
 	// under a better hash. The sign-in goes on; the next one tries again.
 	RehashFailed func(u id.User, err error)
