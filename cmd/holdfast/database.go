@@ -69,6 +69,11 @@ func (o *opened) keepJournal(ctx context.Context, path string, now func() time.T
 	}
 	s := &o.stores
 	s.Sessions, s.Users, s.Clients, s.Keys, s.Feed = j.Sessions(s.Sessions), j.Users(s.Users), j.Clients(s.Clients), j.Keys(s.Keys), j.Feed(s.Feed)
+	s.Settled = j.Sync
+	s.Journal = func() server.JournalFigures {
+		f := j.Figures()
+		return server.JournalFigures{Entries: f.Entries, Failed: f.Failed, Failing: f.Failing, Behind: max(now().Sub(f.Good), 0), Owed: f.Owed}
+	}
 	o.journal = j
 	return nil
 }

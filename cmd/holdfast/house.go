@@ -47,6 +47,9 @@ func openHouse(ctx context.Context, c server.Config, t terminal, now func() time
 		if err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
+		if cut := db.journal.Cut(); cut != "" {
+			log.Warn(cut)
+		}
 	}
 	self, err := os.Executable()
 	if err != nil {

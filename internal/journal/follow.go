@@ -9,38 +9,39 @@ import (
 	"holdfast.example/internal/feed"
 )
 
-// follow writes what the record has beyond the journal, and syncs it. Lines that a
-// failed sync left behind count for nothing: the system may have forgotten them, so
-// that another sync would succeed without them. They are written again.
-func (j *Journal) follow(ctx context.Context) error {
+// follow writes what the record has beyond the journal, syncs it, and tells how many
+// entries that were. Lines that a failed sync left behind count for nothing: the system
+// may have forgotten them, so that another sync would succeed without them. They are
+// written again.
+func (j *Journal) follow(ctx context.Context) (written int, err error) {
 	upTo := j.owed.moment()
 	if err := j.stillThere(); err != nil {
-		return err
+		return 0, err
 	}
 	end, last := j.end, j.last
-	err := j.take(ctx)
+	written, err = j.take(ctx)
 	if j.end > end {
 		if failed := j.sync(j.file); failed != nil {
 			j.end, j.last = end, last
-			return errors.Join(err, failed, j.file.Truncate(end))
+			return 0, errors.Join(err, failed, j.file.Truncate(end))
 		}
 	}
 	if err == nil {
 		j.owed.settle(upTo)
 	}
-	return err
+	return written, err
 }
 
 // errUnnumbered: a change is committed and has no place in the record yet, because
 // the database cannot be written. A restore could not tell whether a backup has it.
 var errUnnumbered = errors.New("the record cannot number its entries")
 
-// take appends what the record has beyond the journal.
-func (j *Journal) take(ctx context.Context) error {
+// take appends what the record has beyond the journal, and counts it.
+func (j *Journal) take(ctx context.Context) (taken int, err error) {
 	for {
 		entries, err := j.feed.Since(ctx, j.last, page)
 		if err != nil {
-			return err
+			return taken, err
 		}
 		numbered, before := 0, j.last
 		for numbered < len(entries) && entries[numbered].Position > before {
@@ -49,14 +50,15 @@ func (j *Journal) take(ctx context.Context) error {
 		}
 		if numbered > 0 {
 			if err := j.append(entries[:numbered]); err != nil {
-				return err
+				return taken, err
 			}
+			taken += numbered
 		}
 		switch {
 		case numbered < len(entries):
-			return errUnnumbered
+			return taken, errUnnumbered
 		case len(entries) < page:
-			return nil
+			return taken, nil
 		}
 	}
 }

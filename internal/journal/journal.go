@@ -55,8 +55,10 @@ type Journal struct {
 	end  int64 // where the next line goes
 	last int64 // the last position in the file
 
-	mu   sync.Mutex
-	next *round // the round that has not begun yet
+	mu      sync.Mutex
+	next    *round // the round that has not begun yet
+	figures Figures
+	cut     string
 }
 
 // Record is the record of revocations that a journal follows.
@@ -73,8 +75,8 @@ type round struct {
 }
 
 // Open opens the journal at a path, makes one 0600 when there is none, and brings
-// it up to date with the record. A last line that is not whole is taken away: its
-// writer died before anybody was told. A file that is damaged elsewhere, or that
+// it up to date with the record. What a cut-off write left behind the last whole line
+// is taken away, and Cut says so: its writer died before anybody was told. A file that is damaged elsewhere, or that
 // another process has open, is refused.
 func Open(ctx context.Context, path string, store Record, now func() time.Time) (*Journal, error) {
 	path, err := filepath.Abs(path)
@@ -134,6 +136,7 @@ func (j *Journal) open() error {
 	}
 	if err == nil {
 		err = f.Truncate(end)
+		j.say(c.Torn)
 	}
 	if err == nil { // its last writer may have died before it did
 		err = j.sync(f)
@@ -194,9 +197,12 @@ func (j *Journal) Sync(ctx context.Context) error {
 	}
 	limited, stop := context.WithTimeout(context.WithoutCancel(ctx), roundWait)
 	defer stop()
-	if err := j.follow(limited); err != nil {
+	began := j.now()
+	written, err := j.follow(limited)
+	if err != nil {
 		r.err = fault.Down(fmt.Errorf("the revocation journal %s cannot be written: %w", j.path, err))
 	}
+	j.count(began, written, err)
 	close(r.done)
 	return r.err
 }

@@ -46,8 +46,13 @@ var headBegin = []byte(`{"holdfast_journal":`)
 // format is the version of the lines.
 const format = 1
 
-// maxLine is the longest line, in bytes.
-const maxLine = 4096
+const (
+	// maxLine is the longest line, in bytes.
+	maxLine = 4096
+	// maxWrite is the longest write, in bytes: a page of entries, each behind a hole.
+	// What a crash can leave behind the last synced line is no longer.
+	maxWrite = 2 * page * maxLine
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -74,14 +79,17 @@ type Contents struct {
 	// After is the position that the journal goes on from.
 	After   int64
 	Entries []feed.Entry
-	last    int64
+	// Torn is how many bytes behind the last whole line are none: a write that was cut
+	// off, and that nobody was told of.
+	Torn int64
+	last int64
 	// earlier is what stands before a hole.
 	earlier []Contents
 }
 
 // Read reads a journal, or several that follow each other after the first was
-// moved away, in any order. Lines that are not whole are refused, except the last
-// of a file.
+// moved away, in any order. Lines that are not whole are refused, except those that
+// a cut-off write left at the end of a file.
 func Read(paths ...string) (Contents, error) {
 	var all []Contents
 	for _, path := range paths {
@@ -109,6 +117,7 @@ func Read(paths ...string) (Contents, error) {
 			whole.Began = c.Began
 		}
 		whole.Entries = append(whole.Entries, c.Entries...)
+		whole.Torn += c.Torn
 		whole.last = max(whole.last, c.last)
 	}
 	return whole, nil
@@ -120,27 +129,64 @@ func read(f io.Reader, path string, keep bool) (c Contents, end int64, err error
 	in := bufio.NewReaderSize(f, maxLine)
 	for n := 1; ; n++ {
 		line, err := in.ReadSlice('\n')
-		if errors.Is(err, io.EOF) { // the last line is not whole
+		switch {
+		case err == nil && c.take(n, line, keep):
+			end += int64(len(line))
+			continue
+		case errors.Is(err, io.EOF) && len(line) == 0:
 			return c, end, nil
-		}
-		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
+		case err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull):
 			return c, 0, err
 		}
-		ok := err == nil && c.take(n, line, keep)
-		if !ok {
-			if _, err := in.Peek(1); errors.Is(err, io.EOF) && n > 1 {
-				return c, end, nil // it was being written over when its writer died
-			}
-			return c, 0, fmt.Errorf("%s is damaged in line %d, or is not a revocation journal; move it away and keep it, a new one begins by itself", path, n)
+		rest, err := io.ReadAll(io.LimitReader(in, maxWrite+1-int64(len(line))))
+		if err != nil {
+			return c, 0, err
 		}
-		end += int64(len(line))
+		if tail := append(bytes.Clone(line), rest...); torn(tail, n == 1) {
+			c.Torn = int64(len(tail))
+			return c, end, nil
+		}
+		return c, 0, fmt.Errorf("%s is damaged in line %d, at byte %d, or is not a revocation journal; move it away and keep it, a new one begins by itself", path, n, end)
 	}
+}
+
+// torn reports whether bytes that begin with no whole line are what a write can leave
+// that was cut off: no longer than one, and without a whole line. A whole line behind a
+// damaged one may have been acknowledged, and so may the damaged one. Of a file without
+// any line less is believed, because it may be anybody's.
+func torn(tail []byte, whole bool) bool {
+	if len(tail) > maxWrite {
+		return false
+	}
+	if whole {
+		text := bytes.TrimRight(tail, "\x00")
+		return len(tail) <= maxLine && !bytes.ContainsRune(text, '\n') && (bytes.HasPrefix(text, headBegin) || bytes.HasPrefix(headBegin, text))
+	}
+	for line := range bytes.Lines(tail) {
+		for from := 0; ; from++ { // what is damaged may have swallowed the end of the line before
+			next := bytes.Index(line[from:], []byte(`{"`))
+			if next < 0 {
+				break
+			}
+			from += next
+			if _, ok := unsealed(line[from:]); ok && line[len(line)-1] == '\n' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// unsealed is what a line says, if it is whole.
+func unsealed(line []byte) (body []byte, ok bool) {
+	body, code, found := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte("\t"))
+	return body, found && string(code) == fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli))
 }
 
 // take reads one line.
 func (c *Contents) take(n int, line []byte, keep bool) bool {
-	body, code, found := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte("\t"))
-	if !found || string(code) != fmt.Sprintf("%08x", crc32.Checksum(body, castagnoli)) {
+	body, ok := unsealed(line)
+	if !ok {
 		return false
 	}
 	if n == 1 || bytes.HasPrefix(body, headBegin) {

@@ -46,6 +46,13 @@ func (o *owed) has(which [id.Size]byte) bool {
 	return owing || o.overflow > 0
 }
 
+// count is how many are owed, at most maxOwed.
+func (o *owed) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.since)
+}
+
 // moment is now, as add counts.
 func (o *owed) moment() uint64 {
 	o.mu.Lock()

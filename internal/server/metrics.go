@@ -145,6 +145,19 @@ func (m *metrics) store(figures func() StoreFigures) {
 		Help: "Operations that wait for the writer."}, func() float64 { return float64(figures().Queue) }))
 }
 
+// journal adds the figures of the revocation journal.
+func (m *metrics) journal(figures func() JournalFigures) {
+	m.registry.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "holdfast_journal_entries_total", Help: "Ends written to the revocation journal and synced."},
+			func() float64 { return float64(figures().Entries) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "holdfast_journal_failed_total", Help: "Attempts to bring the revocation journal up to date that failed."},
+			func() float64 { return float64(figures().Failed) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_journal_behind_seconds", Help: "Time since the revocation journal was last up to date with the record."},
+			func() float64 { return figures().Behind.Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_journal_unacknowledged", Help: "Ends that took effect, were answered with 503, and may be missing in the revocation journal."},
+			func() float64 { return float64(figures().Owed) }))
+}
+
 // fallback counts the attempts that this node had to count alone, of all budgets
 // together.
 func (m *metrics) fallback(f *limit.Fallback) {

@@ -56,6 +56,22 @@ type Stores struct {
 	Check func(context.Context) error
 	// Figures, when set, are the writer's counters for /metrics.
 	Figures func() StoreFigures
+	// Journal, when set, are the figures of the revocation journal, and Settled returns
+	// when it has what ended before the call; the error is Unavailable.
+	Journal func() JournalFigures
+	Settled func(context.Context) error
+}
+
+// JournalFigures are what a revocation journal tells about itself.
+type JournalFigures struct {
+	// Entries is how many were written, Failed how many attempts to follow the record
+	// did not succeed; Failing says that the last one did not.
+	Entries, Failed uint64
+	Failing         bool
+	// Behind is for how long it has not followed the record.
+	Behind time.Duration
+	// Owed is how many ends were answered with 503 because of it and are not in it.
+	Owed int
 }
 
 // StoreFigures are what a store's writer tells about itself.
@@ -179,6 +195,9 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	if p.Stores.Figures != nil {
 		s.metrics.store(p.Stores.Figures)
 	}
+	if p.Stores.Journal != nil {
+		s.metrics.journal(p.Stores.Journal)
+	}
 	s.mount(p.Dev)
 	return s, nil
 }
@@ -278,8 +297,13 @@ func (s *Server) operatorsDoor() *admin.Door {
 	return &admin.Door{Issuer: s.Issuer, Keys: s.Keys, Audit: s.stores.Audit, Check: s.check, From: s.from, Now: s.now, Note: note,
 		Calls: &idem.Keeper{Store: s.stores.Calls, Seal: s.Keys, Now: s.now, Patience: 2 * s.config.RequestTimeout},
 		Apply: func(ctx context.Context, file string, text []byte, local bool) (any, error) {
-			return s.apply(ctx, file, text, local)
+			report, err := s.apply(ctx, file, text, local)
+			if err == nil && s.stores.Settled != nil { // what is declared as ended may have been so before
+				err = s.stores.Settled(ctx)
+			}
+			return report, err
 		},
+		Settled: s.stores.Settled,
 		Settings: func() []admin.Setting {
 			var all []admin.Setting
 			for _, one := range s.config.Effective() {
@@ -376,8 +400,8 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // readyz tells a load balancer whether to send requests here: the store must
-// answer a read, and the server must not be draining. A store that cannot be
-// written does not close the gate: refreshes still answer.
+// answer a read, and the server must not be draining. A store or a journal that cannot
+// be written does not close the gate: refreshes still answer.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
@@ -393,6 +417,8 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(`{"status":"the database does not answer"}`))
 	case s.stores.Writable(ctx) != nil:
 		_, _ = w.Write([]byte(`{"status":"read-only"}`))
+	case s.stores.Journal != nil && s.stores.Journal().Failing:
+		_, _ = w.Write([]byte(`{"status":"the revocation journal cannot be written"}`))
 	default:
 		_, _ = w.Write([]byte(`{"status":"ok"}`))
 	}

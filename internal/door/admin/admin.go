@@ -45,6 +45,9 @@ type Door struct {
 	// Check looks the whole store over, and the clients against the settings; what is
 	// about the clients is a *fault.Error.
 	Check func(context.Context) error
+	// Settled, when set, returns once what ended before the call can be acknowledged; the
+	// error is Unavailable. Acts ask it that find what they should end over already.
+	Settled func(context.Context) error
 	// Settings lists the server's settings as they stand, secrets redacted.
 	Settings func() []Setting
 	// From is the address a request came from.

@@ -47,6 +47,18 @@ func done(err error) (reply, error) {
 	return reply{status: http.StatusOK, body: map[string]bool{"done": true}}, err
 }
 
+// settled holds back that something is over, or not there any more, until that can be
+// acknowledged: an earlier call may have ended it and may have been answered with 503.
+func (d *Door) settled(c *call, err error) error {
+	if d.Settled == nil || err != nil && !fault.Is(err, fault.NotFound) {
+		return err
+	}
+	if unsettled := d.Settled(c.Context()); unsettled != nil {
+		return unsettled
+	}
+	return err
+}
+
 // parse reads what all calls have in common. A parameter that is unknown or
 // doubled is refused, as a member of a body is.
 func (c *call) parse() error {

@@ -198,6 +198,9 @@ func (d *Door) putClient(c *call) (reply, error) {
 		return reply{}, err
 	}
 	report, err := d.Issuer.Clients.Put(c.Context(), client.Put{Declared: in.declared(id.Client(which)), Version: version, May: c.mayChange})
+	if report.Client.Disabled {
+		err = d.settled(c, err)
+	}
 	if err != nil {
 		return reply{}, err
 	}
@@ -244,7 +247,7 @@ func (d *Door) rotateSecret(c *call) (reply, error) {
 }
 
 func (d *Door) disableClient(c *call) (reply, error) {
-	return done(d.actOnClient(c, func(which id.Client) error { return d.Issuer.Clients.Disable(c.Context(), which) }))
+	return done(d.settled(c, d.actOnClient(c, func(which id.Client) error { return d.Issuer.Clients.Disable(c.Context(), which) })))
 }
 
 func (d *Door) enableClient(c *call) (reply, error) {
@@ -252,5 +255,5 @@ func (d *Door) enableClient(c *call) (reply, error) {
 }
 
 func (d *Door) deleteClient(c *call) (reply, error) {
-	return done(d.actOnClient(c, func(which id.Client) error { return d.Issuer.Clients.Delete(c.Context(), which) }))
+	return done(d.settled(c, d.actOnClient(c, func(which id.Client) error { return d.Issuer.Clients.Delete(c.Context(), which) })))
 }

@@ -159,6 +159,7 @@ func (d *Door) dropKey(c *call) (reply, error) {
 		return reply{}, err
 	}
 	info, err := d.Keys.Drop(c.Context(), in.Key)
+	err = d.settled(c, err)
 	if err != nil {
 		return reply{}, err
 	}

@@ -183,7 +183,10 @@ func (d *Door) actOnUser(c *call, act func(context.Context, id.User) (user.User,
 	}
 	u, err := d.changeable(c)
 	if err == nil {
-		_, err = act(c.Context(), u.ID)
+		u, err = act(c.Context(), u.ID)
+	}
+	if u.Disabled {
+		err = d.settled(c, err)
 	}
 	return done(err)
 }
