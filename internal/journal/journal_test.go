@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,28 +118,44 @@ func TestManyShareARound(t *testing.T) {
 	}
 	j.feed = f
 	var all sync.WaitGroup
-	ask := func() { // the round of the first is held open until all others wait
-		defer all.Done()
-		if err := j.Sync(t.Context()); err != nil {
-			t.Error(err)
-		}
+	ask := func() {
+		all.Go(func() {
+			if err := j.Sync(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	all.Add(1)
-	go ask()
+	ask() // its round is held open until all others wait
 	<-first
 	const others = 50
-	all.Add(others)
-	var begun sync.WaitGroup
+	var waiting atomic.Int64
 	for range others {
-		begun.Go(func() { go ask() })
+		all.Go(func() {
+			// Sync looks at its context only when the round that it waits for is not over.
+			if err := j.Sync(asks{t.Context(), &waiting}); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	begun.Wait()
-	time.Sleep(50 * time.Millisecond) // until nearly all of them wait
+	for waiting.Load() < others {
+		time.Sleep(time.Millisecond)
+	}
 	close(hold)
 	all.Wait()
-	if looks > others/2 {
+	if looks > 3 {
 		t.Errorf("%d looks at the record for %d who asked", looks, 1+others)
 	}
+}
+
+// asks is a context that counts who has come to wait.
+type asks struct {
+	context.Context
+	waiting *atomic.Int64
+}
+
+func (a asks) Done() <-chan struct{} {
+	a.waiting.Add(1)
+	return a.Context.Done()
 }
 
 func TestALineThatIsNotWhole(t *testing.T) {
