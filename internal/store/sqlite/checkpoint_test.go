@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"testing"
-	"time"
 )
 
 // The WAL begins anew when it has grown enough, although the writer does not ask
@@ -52,19 +51,23 @@ func TestLogIsMovedBesideTheWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.close()
-	for range askAfter {
-		one() // after the last of them the writer asks how long the WAL is
-	}
-	// So few that the writer would not do it alone.
-	for range askAfter {
-		time.Sleep(10 * time.Millisecond) // lets the mover run
-		one()
+	anew := func() bool {
+		t.Helper()
 		pages, err := c.walPages()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if pages < askAfter {
-			return // begun anew
+		return pages < askAfter
+	}
+	for range askAfter {
+		one() // after the last of them the writer asks how long the WAL is
+	}
+	eventually(t, "the mover has moved", func() bool { return db.writer.mover.moved.Load() || anew() })
+	// So few that the writer would not do it alone.
+	for range askAfter {
+		one()
+		if anew() {
+			return
 		}
 	}
 	t.Error("the WAL was not begun anew")
