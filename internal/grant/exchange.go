@@ -1,19 +1,15 @@
 package grant
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"slices"
-	"time"
 
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/limit"
-	"holdfast.example/internal/once"
 	"holdfast.example/internal/secret"
 	"holdfast.example/internal/session"
 	"holdfast.example/internal/upstream"
@@ -114,16 +110,19 @@ func (is *Issuer) exchange(ctx context.Context, c client.Client, r Request) (ear
 	if err != nil {
 		return earned{}, err
 	}
-	err = is.useOnce(ctx, c, who, r)
+	spent, err := is.spend(ctx, c, who, r)
 	if err != nil {
 		return earned{}, err
 	}
 	ctx = audit.As(ctx, audit.Who{Actor: audit.ByUser, ID: u.ID.String(), From: r.From})
 	turn, err := is.Sessions.Open(ctx, session.SignIn{
-		User: u.ID, Epoch: u.Epoch, Client: c.ID, Scope: scope, Grant: client.GrantTokenExchange, AMR: amrFederated + " " + amrFederated + ":" + up.ID,
-		AuthTime: who.AuthTime, Device: r.Device.facts(), Attempt: r.Device.AttemptID, Policy: is.policy(c),
+		ID: spent.session, User: u.ID, Epoch: u.Epoch, Client: c.ID, Scope: scope, Grant: client.GrantTokenExchange, AMR: amrFederated + " " + amrFederated + ":" + up.ID,
+		AuthTime: who.AuthTime, AuthTimeUnknown: who.AuthTime.IsZero(), Device: r.Device.facts(), Attempt: spent.attempt, Policy: is.policy(c),
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, session.ErrOpened):
+		return earned{}, notAccepted(ErrReplayed)
+	case err != nil:
 		return earned{}, err
 	}
 	e := earned{scope: scope, turn: &turn, signedIn: &u, now: turn.Now, target: target, tokenType: TypeAccessToken}
@@ -277,48 +276,4 @@ func (is *Issuer) refusedExchange(ctx context.Context, c client.Client, u user.U
 		return fault.Down(err)
 	}
 	return notAccepted(ErrUserDisabled)
-}
-
-// useOnce spends a token that speaks of one sign-in, and the nonce it was bound
-// to. The same attempt of the same install may show it again: its answer was lost.
-// A provider's access token is not spent: its library keeps one for weeks and
-// shows it at each sign-in.
-func (is *Issuer) useOnce(ctx context.Context, c client.Client, who upstream.Identity, r Request) error {
-	if !who.SingleUse {
-		return nil
-	}
-	life := min(who.Expires.Sub(is.Now()), upstream.MaxAge) + 2*upstream.Skew
-	digest := sha256.Sum256([]byte(r.Subject.Token.Reveal()))
-	keys := []once.Key{once.NewKey("exchange", who.Upstream, string(digest[:]))}
-	if r.Subject.Nonce != "" {
-		keys = append(keys, once.NewKey("exchange nonce", who.Upstream, r.Subject.Nonce))
-	}
-	attempt := once.NewKey("attempt", string(c.ID), r.Device.InstallID, r.Device.AttemptID)
-	for _, key := range keys {
-		err := is.spend(ctx, key, attempt[:], r.Device.AttemptID != "", life)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (is *Issuer) spend(ctx context.Context, key once.Key, attempt []byte, named bool, life time.Duration) error {
-	err := is.Once.Put(ctx, key, attempt, life)
-	if !errors.Is(err, once.ErrTaken) {
-		return err
-	}
-	first, err := is.Once.Take(ctx, key)
-	if spent, again := errors.AsType[*once.Spent](err); again {
-		first, err = spent.Value, nil
-	}
-	switch {
-	case errors.Is(err, once.ErrUnknown):
-		return notAccepted(ErrReplayed)
-	case err != nil:
-		return err
-	case !named || !bytes.Equal(first, attempt):
-		return notAccepted(ErrReplayed)
-	}
-	return nil
 }

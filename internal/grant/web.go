@@ -176,7 +176,8 @@ func (is *Issuer) webUnder(ctx context.Context, c client.Client, device session.
 	facts := device.Device
 	facts.Install = install
 	turn, err := is.Sessions.Open(ctx, session.SignIn{User: device.User, Epoch: device.Epoch, Client: c.ID, Parent: device.ID,
-		Scope: device.Scope, Grant: GrantWeb, AMR: device.AMR, AuthTime: device.AuthTime, Device: facts, Attempt: name, Policy: is.policy(c)})
+		Scope: device.Scope, Grant: GrantWeb, AMR: device.AMR, AuthTime: device.AuthTime, AuthTimeUnknown: device.AuthTime.IsZero(),
+		Device: facts, Attempt: name, Policy: is.policy(c)})
 	return turn.Session, turn.Now, err
 }
 

@@ -199,8 +199,15 @@ func facts(d Device) map[string]string {
 	return all
 }
 
+// ErrOpened: the session of SignIn.ID stands under its id, and this is not the
+// sign-in whose answer was lost.
+var ErrOpened = errors.New("session: the sign-in was used")
+
 // SignIn is everything a grant knows about a sign-in that it has verified.
 type SignIn struct {
+	// ID is the id that the session is to have, where what was shown may open one
+	// session only and that id is remembered with it; zero is a new one.
+	ID     id.Session
 	User   id.User
 	Epoch  uint32
 	Client id.Client
@@ -209,10 +216,12 @@ type SignIn struct {
 	Grant  string
 	AMR    string
 	// AuthTime is when the user proved himself, where that was elsewhere and before;
-	// zero is now.
-	AuthTime time.Time
-	Key      string
-	Device   Device
+	// zero is now. AuthTimeUnknown: it was elsewhere, and nobody says when. Then no
+	// token of the session tells an auth_time.
+	AuthTime        time.Time
+	AuthTimeUnknown bool
+	Key             string
+	Device          Device
 	// Attempt is the app's attempt_id, "" for none.
 	Attempt string
 	Policy  Policy
@@ -220,7 +229,9 @@ type SignIn struct {
 
 // Open begins a session. One install has one session at a client: an earlier
 // one ends as replaced. The same install with the same attempt_id inside the
-// overlap is one sign-in whose answer was lost, and gets the same session.
+// overlap is one sign-in whose answer was lost, and gets the same session. So is
+// the same ID with the same attempt_id; at any other time an ID that is in use is
+// refused with ErrOpened.
 func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 	attempt := newAttempt()
 	if in.Attempt != "" {
@@ -232,6 +243,18 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 		if err != nil {
 			return Turn{}, fault.Down(err)
 		}
+		if !in.ID.IsZero() {
+			l, err := k.Store.Load(ctx, in.ID)
+			switch {
+			case errors.Is(err, ErrNotFound):
+			case err != nil:
+				return Turn{}, fault.Down(err)
+			case sameSignIn(l, in, attempt):
+				return k.again(l), nil
+			default:
+				return Turn{}, ErrOpened
+			}
+		}
 		var replaces []Change
 		if in.Device.HasInstall() {
 			l, err := k.Store.ByInstall(ctx, in.User, in.Client, in.Device.Install)
@@ -240,7 +263,7 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 			case err != nil:
 				return Turn{}, fault.Down(err)
 			case sameSignIn(l, in, attempt):
-				return Turn{Session: l.Session, Token: k.newest(l.Session), Answer: Repeated, Now: l.Now}, nil
+				return k.again(l), nil
 			default:
 				replaces = append(replaces, k.ending(ctx, l, in.Policy, fault.Replaced))
 			}
@@ -263,6 +286,11 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 	return Turn{}, fault.Down(unknown)
 }
 
+// again is the answer to a sign-in whose answer was lost.
+func (k *Keeper) again(l Loaded) Turn {
+	return Turn{Session: l.Session, Token: k.newest(l.Session), Answer: Repeated, Now: l.Now}
+}
+
 // opened is the account of a sign-in.
 func (k *Keeper) opened(ctx context.Context, s Session) audit.Event {
 	e := audit.New(ctx, audit.SignedIn, s.CreatedAt)
@@ -279,18 +307,25 @@ func (in SignIn) session(now time.Time, attempt [8]byte) Session {
 		CreatedAt: now, UsedAt: now, Chain: Chain{Newest: 1, First: 1, IssuedAt: now},
 		Version: 1, Attempt: attempt,
 	}
-	if !in.AuthTime.IsZero() && in.AuthTime.Before(now) {
+	if !in.ID.IsZero() {
+		s.ID = in.ID
+	}
+	switch {
+	case in.AuthTimeUnknown:
+		s.AuthTime = time.Time{}
+	case !in.AuthTime.IsZero() && in.AuthTime.Before(now):
 		s.AuthTime = in.AuthTime
 	}
 	rand.Read(s.Secret[:])
 	return s
 }
 
-// sameSignIn reports whether the session found under the install is the one
-// this very attempt opened a moment ago, untouched since.
+// sameSignIn reports whether the session found under the install or the id is the
+// one this very attempt opened a moment ago, untouched since.
 func sameSignIn(l Loaded, in SignIn, attempt [8]byte) bool {
 	s := l.Session
-	return in.Attempt != "" && s.Attempt == attempt && s.Chain.Newest == 1 && s.Scope == in.Scope && s.Grant == in.Grant && s.Key == in.Key &&
+	return in.Attempt != "" && s.Attempt == attempt && s.User == in.User && s.Client == in.Client && s.Device.Install == in.Device.Install &&
+		s.Chain.Newest == 1 && s.Scope == in.Scope && s.Grant == in.Grant && s.Key == in.Key &&
 		s.Ended(l.Standing, in.Policy, l.Now) == "" && within(in.Policy.Overlap, s.CreatedAt, l.Now)
 }
 

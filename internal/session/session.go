@@ -62,7 +62,8 @@ type Session struct {
 	Scope string
 	// Grant says how the session was earned ("password", …).
 	Grant string
-	// AuthTime is when the user proved himself; a refresh does not move it.
+	// AuthTime is when the user proved himself, zero when nobody says; a refresh
+	// does not move it.
 	AuthTime time.Time
 	// AMR lists how he did (RFC 8176), space separated.
 	AMR string

@@ -62,8 +62,12 @@ func (f *facebook) verify(ctx context.Context, p Presented) (Identity, error) {
 	if me.text("id") != data.text("user_id") {
 		return Identity{}, rejected("debug_token and /me name two people")
 	}
-	return Identity{Subject: me.text("id"), Email: me.text("email"), Name: me.text("name"), GivenName: me.text("first_name"),
-		FamilyName: me.text("last_name"), Expires: expires}, nil
+	who := Identity{Subject: me.text("id"), Email: me.text("email"), Name: me.text("name"), GivenName: me.text("first_name"),
+		FamilyName: me.text("last_name"), Expires: expires}
+	if at, ok := data.time("issued_at"); ok && at.Unix() > 0 { // not told of every token
+		who.AuthTime = at
+	}
+	return who, nil
 }
 
 // checkDebug holds what debug_token says to our app and to the time. A page's or
