@@ -97,6 +97,9 @@ func (s *Snapshot) begin(ctx context.Context) (err error) {
 	o := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	if s.sole {
 		o.AccessMode = pgx.ReadWrite // it is marked in the end
+		if err := s.parted(ctx); err != nil {
+			return err
+		}
 	}
 	if s.tx, err = s.conn.BeginTx(ctx, o); err != nil {
 		return err
@@ -111,12 +114,41 @@ func (s *Snapshot) begin(ctx context.Context) (err error) {
 			return heldBy(err)
 		}
 	}
-	var servers int
-	err = s.tx.QueryRow(ctx, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1`, applicationName).Scan(&servers)
+	servers, err := s.servers(ctx)
 	if err == nil && servers > 0 {
 		err = fmt.Errorf("%w: servers have %d connections to the database; stop them first", archive.ErrHeld, servers)
 	}
 	return err
+}
+
+// The wait for the connections of a server that has just been stopped: it is gone
+// before PostgreSQL has ended their processes.
+const (
+	partingTime  = 3 * time.Second
+	partingPause = 50 * time.Millisecond
+)
+
+// parted waits for servers to be gone, without a lock that would stop one which is
+// not on its way out.
+func (s *Snapshot) parted(ctx context.Context) error {
+	for range partingTime / partingPause {
+		servers, err := s.servers(ctx)
+		if err != nil || servers == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(partingPause):
+		}
+	}
+	return nil
+}
+
+// servers counts the connections that servers have.
+func (s *Snapshot) servers(ctx context.Context) (n int, err error) {
+	err = s.conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1", applicationName).Scan(&n)
+	return n, err
 }
 
 func heldBy(err error) error {
