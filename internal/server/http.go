@@ -151,7 +151,7 @@ func (s *Server) finish(r *http.Request, status int, x *exchange, took time.Dura
 	attrs := []slog.Attr{
 		slog.String("request", x.id), slog.String("method", shown(r.Method, maxMethod)), slog.String("route", route),
 		slog.Int("status", status), slog.Float64("ms", float64(took)/float64(time.Millisecond)),
-		slog.String("from", s.from(r).String()),
+		slog.String("from", s.origin(r)),
 	}
 	if x.fault != nil {
 		attrs = append(attrs, slog.String("fault", x.fault.Kind.String()), slog.String("reason", string(x.fault.Reason)))
@@ -160,6 +160,15 @@ func (s *Server) finish(r *http.Request, status int, x *exchange, took time.Dura
 		}
 	}
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// origin is where a request came from, for the log: an address, or the admin socket,
+// which has none.
+func (s *Server) origin(r *http.Request) string {
+	if from := s.from(r); from.IsValid() {
+		return from.String()
+	}
+	return "socket"
 }
 
 // maxPath is how much of a path the log shows, in bytes.

@@ -177,6 +177,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	s.Users = &user.Directory{Store: p.Stores.Users, Hasher: s.hasher, Now: p.Now, EntryLife: feed.Life(longestAccess)}
 	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
 		EntryLife: feed.Life(longestAccess), Observe: s.observe}
+	s.Users.Ended = s.Sessions.NoticeAll
 	s.Once = &once.Keeper{Store: p.Stores.Once, Seal: s.Keys, Now: p.Now}
 	err = s.openUpstreams(ctx, p)
 	if err != nil {

@@ -272,6 +272,9 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 		err = k.Store.Open(ctx, Opening{Session: s, Replaces: replaces, Audit: []audit.Event{k.opened(ctx, s)}})
 		if err == nil {
 			for _, c := range replaces {
+				if noticedAs(c.Next.EndReason) {
+					continue
+				}
 				k.observe(Event{SID: k.Names.SID(c.Next.ID), Client: in.Client, User: in.User, Ended: c.Next.EndReason})
 			}
 			return Turn{Session: s, Token: k.newest(s), Answer: Rotated, Now: now}, nil
@@ -360,7 +363,9 @@ func (k *Keeper) End(ctx context.Context, which id.Session, why fault.Reason) er
 		c := k.ending(ctx, l, Policy{}, why)
 		err = k.Store.Replace(ctx, c)
 		if err == nil {
-			k.observe(Event{SID: k.Names.SID(which), Client: l.Session.Client, User: l.Session.User, Ended: c.Next.EndReason})
+			if !noticed(l) {
+				k.observe(Event{SID: k.Names.SID(which), Client: l.Session.Client, User: l.Session.User, Ended: c.Next.EndReason})
+			}
 			return nil
 		}
 		last = err
@@ -454,14 +459,14 @@ func (k *Keeper) EndAll(ctx context.Context, u id.User, why fault.Reason, except
 		told.Details = map[string]string{"except": e.ExceptSID}
 	}
 	e.Audit = []audit.Event{told}
-	_, err = k.Store.EndAll(ctx, e)
+	epoch, err := k.Store.EndAll(ctx, e)
 	if errors.Is(err, ErrNotFound) {
 		return fault.New(fault.NotFound, "no such user")
 	}
 	if err != nil {
 		return fault.Down(err)
 	}
-	k.observe(Event{User: u, Ended: why})
+	k.NoticeAll(ctx, u, why, epoch)
 	return nil
 }
 

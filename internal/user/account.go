@@ -42,6 +42,9 @@ func (d *Directory) change(ctx context.Context, who id.User, decide func(User) (
 		}
 		c.Audit = []audit.Event{told(ctx, was, c)}
 		err = d.Store.Replace(ctx, c)
+		if err == nil && c.Ends != "" && d.Ended != nil {
+			d.Ended(ctx, who, c.Ends, c.Next.Epoch)
+		}
 		if !errors.Is(err, ErrChanged) {
 			return c.Next, outside(err)
 		}

@@ -26,6 +26,9 @@ type Directory struct {
 	// RehashFailed, if set, is told when a proved password could not be stored
 	// under a better hash. The sign-in goes on; the next one tries again.
 	RehashFailed func(u id.User, err error)
+	// Ended, if set, is told when a change ended the account's sessions, after it was
+	// durable: for which reason, and the epoch that did it.
+	Ended func(ctx context.Context, u id.User, why fault.Reason, epoch uint32)
 }
 
 // Why a sign-in was refused. They are the private cause of the one answer that

@@ -1,10 +1,12 @@
 package account
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"holdfast.example/internal/cursor"
 	"holdfast.example/internal/fault"
@@ -25,7 +27,7 @@ func (a *ask) query(known ...string) (query, error) {
 	q := query{}
 	for name, values := range sent {
 		if !slices.Contains(known, name) {
-			return nil, fault.New(fault.InvalidRequest, "the query has a parameter that this endpoint does not read")
+			return nil, fault.New(fault.InvalidRequest, "the query has a parameter that this endpoint does not read; it reads "+cmp.Or(strings.Join(known, ", "), "none"))
 		}
 		if len(values) > 1 || values[0] == "" {
 			return nil, fault.Newf(fault.InvalidRequest, "send %s once, with a value", name)

@@ -208,6 +208,7 @@ func (d *Door) serve(w http.ResponseWriter, r *http.Request, route Route) error 
 	}
 	if a.text != "" {
 		w.Header().Set("Content-Type", "application/yaml")
+		w.Header().Set("Cache-Control", "no-store") // it was told to somebody with a token
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_, _ = w.Write([]byte(a.text)) // the operator is gone if this fails
 		return nil

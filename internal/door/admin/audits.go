@@ -60,7 +60,7 @@ func (d *Door) audit(c *call) (reply, error) {
 	}
 	if c.query.Has("before") {
 		q.Until, err = time.Parse(time.RFC3339, c.query.Get("before"))
-		if err != nil {
+		if err != nil || q.Until.IsZero() { // the zero time would be no limit
 			return reply{}, fault.New(fault.InvalidRequest, "before is a time such as 2026-11-22T08:00:00Z")
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"holdfast.example/internal/cursor"
 	"holdfast.example/internal/fault"
@@ -59,21 +60,14 @@ func (d *Door) settled(c *call, err error) error {
 	return err
 }
 
-// parse reads what all calls have in common. A parameter that is unknown or
-// doubled is refused, as a member of a body is.
+// parse reads what all calls have in common.
 func (c *call) parse() error {
-	var err error
-	c.query, err = url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
-		return fault.Wrap(fault.InvalidRequest, err, "the query cannot be read")
+	if !plain(c.URL.Path) && c.Method != http.MethodPut { // what is to be made hears what a good name is
+		return fault.New(fault.NotFound, "nothing here has such a name: it is not UTF-8 text")
 	}
-	for name, values := range c.query {
-		if !slices.Contains(c.route.Query, name) {
-			return fault.New(fault.InvalidRequest, "this endpoint reads the parameters "+strings.Join(c.route.Query, ", ")+" and no other")
-		}
-		if len(values) > 1 {
-			return fault.Newf(fault.InvalidRequest, "%s was sent twice", name)
-		}
+	err := c.parameters()
+	if err != nil {
+		return err
 	}
 	if c.Body == nil || c.Method == http.MethodGet || c.Method == http.MethodHead {
 		return nil
@@ -87,6 +81,34 @@ func (c *call) parse() error {
 	}
 	return nil
 }
+
+// parameters reads the query. A parameter that is unknown, doubled or empty is
+// refused, as a member of a body is: a filter that was left empty by mistake must
+// not list everything.
+func (c *call) parameters() error {
+	var err error
+	c.query, err = url.ParseQuery(c.URL.RawQuery)
+	if err != nil {
+		return fault.Wrap(fault.InvalidRequest, err, "the query cannot be read")
+	}
+	for name, values := range c.query {
+		switch {
+		case len(c.route.Query) == 0:
+			return fault.New(fault.InvalidRequest, "this endpoint reads no parameters")
+		case !slices.Contains(c.route.Query, name):
+			return fault.New(fault.InvalidRequest, "this endpoint reads the parameters "+strings.Join(c.route.Query, ", ")+" and no other")
+		case len(values) > 1 || values[0] == "":
+			return fault.Newf(fault.InvalidRequest, "send %s once, with a value, or leave it out", name)
+		case !plain(values[0]):
+			return fault.Newf(fault.InvalidRequest, "the value of %s is not UTF-8 text", name)
+		}
+	}
+	return nil
+}
+
+// plain reports whether a text is one that every database can be asked for:
+// UTF-8 without NUL.
+func plain(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // read decodes the JSON body, strictly.
 func (c *call) read(into any) error {

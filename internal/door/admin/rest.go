@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"mime"
 
 	"holdfast.example/docs/reference/openapi"
 	"holdfast.example/internal/client"
@@ -72,10 +73,17 @@ func window(l client.Limits) string {
 // maxFile is the longest name of a manifest, in bytes: it is repeated in errors.
 const maxFile = 4096
 
+// manifestType is the media type of a manifest.
+const manifestType = "application/toml"
+
 // apply reads a manifest (TOML) from the body; ?file= is its name in errors.
 func (d *Door) apply(c *call) (reply, error) {
 	if len(c.query.Get("file")) > maxFile {
 		return reply{}, fault.Newf(fault.InvalidRequest, "file has at most %d bytes", maxFile)
+	}
+	kind, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
+	if err != nil || kind != manifestType || c.Header.Get("Content-Encoding") != "" {
+		return reply{}, fault.New(fault.UnsupportedMediaType, "send the manifest as "+manifestType+", without Content-Encoding")
 	}
 	report, err := d.Apply(c.Context(), c.query.Get("file"), c.sent, c.local)
 	if err != nil {

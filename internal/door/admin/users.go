@@ -2,11 +2,13 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/secret"
+	"holdfast.example/internal/session"
 	"holdfast.example/internal/user"
 )
 
@@ -53,9 +55,9 @@ func (d *Door) named(ctx context.Context, name string) (user.User, error) {
 }
 
 // subject is named for what outlives accounts: an id is one even when nobody
-// has it any more.
+// has it any more. The zero id is nobody's, and would not restrict a search.
 func (d *Door) subject(ctx context.Context, name string) (id.User, error) {
-	if u, err := id.ParseUser(name); err == nil {
+	if u, err := id.ParseUser(name); err == nil && !u.IsZero() {
 		return u, nil
 	}
 	u, err := d.named(ctx, name)
@@ -202,6 +204,9 @@ func (d *Door) staying(c *call, u user.User, sid string) (id.Session, error) {
 		return id.Session{}, refused
 	}
 	l, err := d.Issuer.Sessions.Store.Load(c.Context(), s)
+	if err != nil && !errors.Is(err, session.ErrNotFound) {
+		return id.Session{}, fault.Down(err)
+	}
 	if err != nil || l.Session.User != u.ID {
 		return id.Session{}, refused
 	}
