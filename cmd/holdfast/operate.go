@@ -68,7 +68,12 @@ func (p place) settings(t terminal) (server.Config, error) { return p.settingsWi
 
 // settingsWith is settings with further flags over them.
 func (p place) settingsWith(t terminal, flags map[string]string) (server.Config, error) {
-	o := server.LoadOptions{File: p.Config, Env: t.env, Flags: map[string]string{}}
+	return p.load(t, flags, true)
+}
+
+// load reads the configuration, held to what a server is held to unless mending.
+func (p place) load(t terminal, flags map[string]string, mending bool) (server.Config, error) {
+	o := server.LoadOptions{File: p.Config, Env: t.env, Flags: map[string]string{}, Mending: mending}
 	maps.Copy(o.Flags, flags)
 	if p.Config == "" {
 		o.Flags["data"] = p.Data

@@ -355,7 +355,7 @@ type checkCmd struct{ place }
 
 // Run implements the verb.
 func (c *checkCmd) Run(ctx context.Context, t terminal) error {
-	_, err := c.settings(t) // prints warnings, refuses with every error
+	_, err := c.load(t, nil, false) // prints warnings, refuses with every error
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ func (s *Server) apply(ctx context.Context, file string, text []byte, local bool
 		return ApplyReport{}, fault.Wrap(fault.InvalidRequest, err, err.Error())
 	}
 	report, err := s.applyAll(ctx, m)
+	report.Warnings = append(report.Warnings, s.breached(m)...)
 	for _, w := range warnings {
 		report.Warnings = append(report.Warnings, w.Error())
 	}
@@ -92,6 +93,26 @@ func (s *Server) applyAll(ctx context.Context, m manifest.Manifest) (ApplyReport
 		}
 	}
 	return report, nil
+}
+
+// breached warns of declared passwords that are on the list of breached ones. They
+// are not refused: a manifest is its author's own word, and one that did today must
+// do on another day, when it is applied to an empty database and the list has grown.
+func (s *Server) breached(m manifest.Manifest) (warnings []string) {
+	for _, u := range m.Users {
+		if u.Password.Empty() {
+			continue
+		}
+		listed, err := s.Users.IsBreached(u.Password)
+		switch {
+		case err != nil:
+			s.log.Error("declared passwords were not compared with the list of breached ones", "error", err)
+			return append(warnings, u.At.String()+": the list of breached passwords cannot be read, so that no password was compared with it")
+		case listed:
+			warnings = append(warnings, u.At.String()+": user "+u.Username+": the password became known in a breach of some service, so that guessers try it; declare another one")
+		}
+	}
+	return warnings
 }
 
 // declared turns a manifest's user into what the room user applies. What a

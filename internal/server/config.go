@@ -222,6 +222,15 @@ type Config struct {
 	// than a person does.
 	PasswordQueue int `toml:"password_queue"`
 
+	// BreachedPasswords is the path of a list of passwords that became known: the
+	// SHA-1 hashes of all of them in one file, in ascending order, one a line, with
+	// or without a colon and a count (docs/guide/operate.md tells where to get one).
+	// A new password that is on the list is refused; sign-ins do not ask it, and a
+	// manifest's password only earns a warning. Empty means no list. While a list that
+	// is named cannot be read, new passwords are answered with 503, and a server does
+	// not start.
+	BreachedPasswords string `toml:"breached_passwords"`
+
 	// AttemptsPerAccount is how many wrong passwords one account may see within
 	// attempts_window before further ones wait. Devices that are signed in go on:
 	// nobody can be locked out by a stranger's guesses.
@@ -243,9 +252,10 @@ type Config struct {
 	// LogFormat is "text" for people or "json" for collectors.
 	LogFormat string `toml:"log_format"`
 
-	// dev: this is holdfast dev. No setting: a file cannot turn it on.
-	dev    bool
-	places settings.Places
+	// dev: this is holdfast dev. mending: an operator's command reads this, not the
+	// server. No settings: a file cannot turn them on.
+	dev, mending bool
+	places       settings.Places
 }
 
 // Off turns off what has a path or an address.

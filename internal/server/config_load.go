@@ -24,6 +24,9 @@ type LoadOptions struct {
 	Flags map[string]string
 	// Dev is holdfast dev, which needs no settings at all.
 	Dev bool
+	// Mending: an operator's command reads the settings to reach the server. What
+	// would stop only the server's start does not stop him from ending a session.
+	Mending bool
 }
 
 // Load reads the settings: the defaults, the file over them, the environment
@@ -32,7 +35,7 @@ type LoadOptions struct {
 // is wrong, or the one syntax error that stopped the reading.
 func Load(o LoadOptions) (Config, settings.Problems, error) {
 	c := Defaults()
-	c.dev, c.places = o.Dev, settings.Places{}
+	c.dev, c.mending, c.places = o.Dev, o.Mending, settings.Places{}
 	var problems settings.Problems
 	if o.File != "" {
 		doc, err := settings.ReadFile(o.File)

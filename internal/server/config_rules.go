@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"holdfast.example/internal/breach"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/key"
@@ -49,6 +51,7 @@ func configRules() []configRule {
 		{"HF123", "Addresses are host:port, each listener its own, and the admin socket's path is short enough.", listeners},
 		{"HF128", "doors holds dialects that are known here, each under paths of its own.", knownDoors},
 		{"HF130", "The client that a door names is public and first-party, registered for password and refresh_token, with claims = \"simplejwt\" and JWTs.", clientsOfDoors},
+		{"HF131", "breached_passwords names a file that can be read and holds SHA-1 hashes in ascending order, one a line. Only a warning for the commands that neither serve nor check.", breachedInOrder},
 		{"HF129", "cookie_domain is a domain that the issuer's host is under.", ownCookieDomain},
 		{"HF124", "trusted_proxies does not trust everybody.", proxiesNarrow},
 		{"HF125", "Warning: durability = \"relaxed\" reaches only clients with an overlap, and overlap is 0.", relaxedReachesSomebody},
@@ -278,6 +281,25 @@ func relaxedReachesSomebody(c *configCheck) {
 		c.between("durability", "overlap", "overlap is 0, and a client without an overlap is strict whatever durability says, so that \"relaxed\" reaches only clients that set an overlap of their own",
 			"set overlap; 60s is usual. Or leave durability out").Warning = true
 	}
+}
+
+// breachedInOrder looks into the list as far as that is quick; see breach.Check.
+func breachedInOrder(c *configCheck) {
+	if c.BreachedPasswords == "" {
+		return
+	}
+	err := breach.List{Path: c.BreachedPasswords}.Check()
+	if err == nil {
+		return
+	}
+	mend := "name a file that the server may read, or remove the line: then new passwords are compared with no list"
+	switch {
+	case errors.Is(err, breach.ErrEmpty), errors.Is(err, breach.ErrNoHash):
+		mend = "put the whole download of SHA-1 hashes there, as one file"
+	case errors.Is(err, breach.ErrUnsorted):
+		mend = "take the download that is ordered by hash, or sort it: LC_ALL=C sort FILE"
+	}
+	c.refuse("breached_passwords", fmt.Sprintf("%.80q", c.BreachedPasswords), err.Error(), mend).Warning = c.mending
 }
 
 // privatePassword looks at the rights of the file a password stands in.

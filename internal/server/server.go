@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"holdfast.example/internal/audit"
+	"holdfast.example/internal/breach"
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/door/admin"
 	"holdfast.example/internal/door/oauth"
@@ -175,6 +176,9 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 	}
 	s.hasher = user.NewHasher(user.HasherOptions{Slots: c.PasswordSlots, Line: c.PasswordQueue, Command: p.HashCommand})
 	s.Users = &user.Directory{Store: p.Stores.Users, Hasher: s.hasher, Now: p.Now, EntryLife: feed.Life(longestAccess)}
+	if c.BreachedPasswords != "" {
+		s.Users.Breached = breach.List{Path: c.BreachedPasswords}
+	}
 	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
 		EntryLife: feed.Life(longestAccess), Observe: s.observe}
 	s.Users.Ended = s.Sessions.NoticeAll

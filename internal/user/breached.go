@@ -2,6 +2,9 @@ package user
 
 import (
 	"crypto/sha1"
+	"slices"
+
+	"golang.org/x/text/unicode/norm"
 
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/secret"
@@ -37,10 +40,11 @@ func (d *Directory) CheckNew(password secret.Text) error {
 	return nil
 }
 
-// IsBreached reports whether a password is on the list, in the one spelling it is
-// hashed in here (see prepare) or as it was typed, because others hashed and lost
-// it as it was typed. Without a list no password is. What no account can have is
-// on no list. The error is the list's.
+// IsBreached reports whether a password is on the list. Lists are made of what
+// people typed, in the spelling of their keyboards, and here all of these spellings
+// are one password (see prepare). So it is looked for as it was typed, composed (NFC)
+// and decomposed (NFD). Without a list no password is breached. What no account can
+// have is on no list. The error is the list's.
 func (d *Directory) IsBreached(password secret.Text) (bool, error) {
 	if d.Breached == nil {
 		return false, nil
@@ -49,9 +53,13 @@ func (d *Directory) IsBreached(password secret.Text) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	listed, err := d.Breached.Has(sha1.Sum([]byte(t.prepared)))
-	if err != nil || listed || t.raw == t.prepared {
-		return listed, err
+	spellings := []string{t.prepared, t.raw, norm.NFD.String(t.prepared)}
+	slices.Sort(spellings)
+	for _, s := range slices.Compact(spellings) {
+		listed, err := d.Breached.Has(sha1.Sum([]byte(s)))
+		if err != nil || listed {
+			return listed, err
+		}
 	}
-	return d.Breached.Has(sha1.Sum([]byte(t.raw)))
+	return false, nil
 }
