@@ -29,7 +29,7 @@ func (g *gathered) release() {
 
 func (g *gathered) await(t *testing.T, ok func() bool) {
 	t.Helper()
-	for range 2000 {
+	for range 30_000 { // as long as a test that is broken may take
 		g.db.group.mu.Lock()
 		done := ok()
 		g.db.group.mu.Unlock()
