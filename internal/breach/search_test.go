@@ -167,8 +167,9 @@ func TestNoFile(t *testing.T) {
 		if err == nil {
 			t.Errorf("%q answers", path)
 		}
-		if (List{Path: path}).Check() == nil {
-			t.Errorf("%q passes", path)
+		err = List{Path: path}.Check()
+		if err == nil || (path == dir || path == os.DevNull) != errors.Is(err, errNoFile) {
+			t.Errorf("%q: %v", path, err)
 		}
 	}
 }

@@ -131,7 +131,12 @@ func TestBreachedListVanishes(t *testing.T) {
 	if !strings.Contains(a.log.String(), "the list of breached passwords cannot be read") {
 		a.Error("the log does not say why")
 	}
+	check, err := a.operate("GET", "/admin/v1/check", nil)
+	if err != nil || check.status != 500 || !strings.Contains(string(check.body), "the list of breached passwords cannot be read") {
+		a.Errorf("the check says %d %s %v", check.status, check.body, err)
+	}
 	rename(aside, path)
+	a.operator("GET", "/admin/v1/check", "")
 	a.problem(a.ask("POST", "/account/v1/password", h.Access, `{"current_password":"demo-password","new_password":"trustno1"}`), 400, "invalid_request")
 	if got := a.ask("POST", "/account/v1/password", h.Access, `{"current_password":"demo-password","new_password":"another password"}`); got.status != 204 {
 		a.Errorf("%d %s", got.status, got.body)

@@ -227,9 +227,9 @@ func (s *Server) holdClients(mending bool) error {
 	return nil
 }
 
-// check holds the clients that stand to the settings, as the next start will, and
-// looks the store over. What is about the clients is a *fault.Error with the words
-// of the problem.
+// check holds the clients that stand and the list of breached passwords to the
+// settings, as the next start will, and looks the store over. What is about the
+// settings is a *fault.Error with the words of the problem.
 func (s *Server) check(ctx context.Context) error {
 	err := s.Clients.Fresh(ctx)
 	if err != nil {
@@ -238,6 +238,9 @@ func (s *Server) check(ctx context.Context) error {
 	err = s.holdClients(false)
 	if err == nil {
 		err = s.holdDoors(false)
+	}
+	if path := s.config.BreachedPasswords; err == nil && path != "" {
+		err = breach.List{Path: path}.Check()
 	}
 	if err != nil {
 		return fault.Wrap(fault.Internal, err, err.Error())

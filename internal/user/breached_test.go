@@ -33,21 +33,22 @@ func listOf(t *testing.T, passwords ...string) breach.List {
 // spelling.
 func TestBreachedPasswords(t *testing.T) {
 	d, _ := newDirectory(t)
-	d.Breached = listOf(t, "trustno1", "p\u00e4ssword", "cafe\u0301-de-flore", "two words", "short", "12345678", strings.Repeat("a", 72))
+	d.Breached = listOf(t, "no\u00a0break\u00a0here", "trustno1", "p\u00e4ssword", "cafe\u0301-de-flore", "two words", "short", "12345678", strings.Repeat("a", 72))
 	for password, listed := range map[string]bool{
-		"trustno1":               true,
-		"Trustno1":               false, // guessers know the other one
-		"trustno1 ":              false,
-		"p\u00e4ssword":          true,
-		"pa\u0308ssword":         true, // NFD of what is listed in NFC: the same password here
-		"cafe\u0301-de-flore":    true, // listed as it was typed, in NFD
-		"caf\u00e9-de-flore":     true, // the same password here
-		"two words":              true,
-		"two\u00a0words":         true, // a space of another script is a space
-		"12345678":               true,
-		strings.Repeat("a", 72):  true,
-		strings.Repeat("a", 73):  false,
-		"correct horse, battery": false,
+		"trustno1":                true,
+		"Trustno1":                false, // guessers know the other one
+		"trustno1 ":               false,
+		"p\u00e4ssword":           true,
+		"pa\u0308ssword":          true, // NFD of what is listed in NFC: the same password here
+		"cafe\u0301-de-flore":     true, // listed as it was typed, in NFD
+		"caf\u00e9-de-flore":      true, // the same password here
+		"two words":               true,
+		"two\u00a0words":          true, // a space of another script is a space
+		"no\u00a0break\u00a0here": true, // listed as it was typed
+		"12345678":                true,
+		strings.Repeat("a", 72):   true,
+		strings.Repeat("a", 73):   false,
+		"correct horse, battery":  false,
 	} {
 		err := d.CheckNew(pass(password))
 		if listed != (err != nil) {
