@@ -80,7 +80,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 	exit := -1
 	parser, err := kong.New(&c, kong.Name("holdfast"),
 		kong.Description("Keeps people signed in for years and signs anyone out in a second."),
-		kong.Writers(t.out, t.err), kong.UsageOnError(),
+		kong.Writers(t.out, t.err),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.Exit(func(code int) { exit = code }))
 	if err != nil {
@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string, t terminal) int {
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintln(t.err, "holdfast:", err)
+		fmt.Fprintf(t.err, "holdfast: %v (see `%s --help`)\n", err, meant(err))
 		return 2
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
@@ -111,6 +111,16 @@ func run(ctx context.Context, args []string, t terminal) int {
 		fmt.Fprintln(t.err, "holdfast:", err)
 		return 1
 	}
+}
+
+// meant is the command that wrong usage was about, as far as it was understood.
+func meant(err error) string {
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+		if at := wrong.Context.Selected(); at != nil {
+			return at.FullPath()
+		}
+	}
+	return "holdfast"
 }
 
 // alreadySaid is an error whose words the command has printed itself.

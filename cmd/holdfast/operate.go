@@ -13,8 +13,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"holdfast.example/internal/server"
@@ -33,9 +31,14 @@ const callWithin = 60 * time.Second
 
 // place says which server an operator means.
 type place struct {
-	Data   string `help:"Data directory of the server." default:"./holdfast-data" env:"HOLDFAST_DATA" type:"path" placeholder:"DIR"`
-	Config string `help:"Configuration file of the server." type:"path" placeholder:"FILE"`
-	JSON   bool   `name:"json" help:"Print JSON."`
+	Data   string `help:"Data directory of the server; ./holdfast-data unless given." default:"./holdfast-data" env:"HOLDFAST_DATA" type:"path" placeholder:"DIR"`
+	Config string `help:"Configuration file of the server, in the place of --data." type:"path" placeholder:"FILE"`
+}
+
+// asking is a question or an act at a server, and how its answer is printed.
+type asking struct {
+	place
+	JSON bool `name:"json" help:"Print the answer as JSON."`
 }
 
 // reach finds the server.
@@ -156,73 +159,8 @@ func (p place) with(ctx context.Context, t terminal, act func(*operator) error) 
 	return errors.Join(act(o), o.close())
 }
 
-// show prints an answer: as JSON, or as a table of the named columns.
-func (p place) show(t terminal, answer json.RawMessage, list string, columns ...string) error {
-	if p.JSON {
-		var pretty bytes.Buffer
-		err := json.Indent(&pretty, answer, "", "  ")
-		if err != nil {
-			return err
-		}
-		fmt.Fprintln(t.out, pretty.String())
-		return nil
-	}
-	rows := []map[string]any{}
-	if list == "" {
-		var one map[string]any
-		err := json.Unmarshal(answer, &one)
-		if err != nil {
-			return err
-		}
-		rows = append(rows, one)
-	} else {
-		var body map[string]json.RawMessage
-		err := json.Unmarshal(answer, &body)
-		if err == nil {
-			err = json.Unmarshal(body[list], &rows)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if len(rows) == 0 {
-		fmt.Fprintln(t.out, "none")
-		return nil
-	}
-	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.ToUpper(strings.Join(columns, "\t")))
-	for _, row := range rows {
-		cells := make([]string, len(columns))
-		for i, c := range columns {
-			cells[i] = cell(row[c])
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	return w.Flush()
-}
-
-// cell prints one JSON value in a table.
-func cell(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "-"
-	case []any:
-		parts := make([]string, len(v))
-		for i, e := range v {
-			parts[i] = cell(e)
-		}
-		return strings.Join(parts, " ")
-	case string:
-		if v == "" {
-			return "-"
-		}
-		return v
-	}
-	return fmt.Sprint(v)
-}
-
 type applyCmd struct {
-	place
+	asking
 	File string `short:"f" required:"" help:"Manifest (TOML)." type:"existingfile" placeholder:"FILE"`
 }
 
@@ -237,8 +175,16 @@ func (c *applyCmd) Run(ctx context.Context, t terminal) error {
 		return err
 	}
 	return c.with(ctx, t, func(o *operator) error {
+		var answer json.RawMessage
+		err := o.call(ctx, http.MethodPost, "/admin/v1/apply?file="+urlQuery(path), text, &answer)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return pretty(t, answer)
+		}
 		var report server.ApplyReport
-		err := o.call(ctx, http.MethodPost, "/admin/v1/apply?file="+urlQuery(path), text, &report)
+		err = json.Unmarshal(answer, &report)
 		if err != nil {
 			return err
 		}

@@ -95,11 +95,11 @@ func (h *house) run(ctx context.Context, c server.Config, main net.Listener, rea
 }
 
 type devCmd struct {
-	Data      string   `help:"Data directory." default:"./holdfast-data" type:"path" placeholder:"DIR"`
-	Listen    string   `help:"Address to listen on: loopback, unless --issuer says otherwise." default:"127.0.0.1:8420" placeholder:"ADDR"`
+	Data      string   `help:"Data directory; ./holdfast-data unless given." default:"./holdfast-data" env:"HOLDFAST_DATA" type:"path" placeholder:"DIR"`
+	Listen    string   `help:"Address to listen on; 127.0.0.1:8420 unless given. Loopback, unless --issuer says otherwise." default:"127.0.0.1:8420" env:"HOLDFAST_LISTEN" placeholder:"ADDR"`
 	Issuer    string   `help:"Issuer URL, for emulators that reach this machine by another name." placeholder:"URL"`
-	Metrics   string   `help:"Address for /metrics and profiles." placeholder:"ADDR"`
-	Apply     []string `help:"A further manifest to apply." type:"existingfile" placeholder:"FILE"`
+	Metrics   string   `help:"Address for /metrics and profiles; none unless given." placeholder:"ADDR"`
+	Apply     []string `help:"A further manifest to apply; may be given more than once." type:"existingfile" placeholder:"FILE"`
 	TestClock bool     `help:"Open POST /dev/clock, which moves the time."`
 }
 
@@ -175,11 +175,18 @@ func newPassword() string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
 }
 
+// usualListen is where dev listens, and try looks for it, when nobody says.
+const usualListen = "127.0.0.1:8420"
+
 // banner says what to do next.
 func banner(t terminal, c server.Config, admin string) {
 	base := "http://" + c.Listen
 	if admin == "" {
 		admin = "(set at the first start; `holdfast user password admin` sets a new one)"
+	}
+	try := "holdfast try"
+	if c.Listen != usualListen {
+		try += " --server " + base
 	}
 	fmt.Fprintf(t.out, `Holdfast dev on %[1]s (issuer %[2]s), data in %[3]s
 
@@ -189,15 +196,16 @@ func banner(t terminal, c server.Config, admin string) {
   with Google  ID_TOKEN=$(curl -s %[1]s/dev/google/token -d email=demo@example.com | sed 's/.*"id_token":"\([^"]*\)".*/\1/')
                curl -s %[1]s/oauth2/token -d grant_type=urn:ietf:params:oauth:grant-type:token-exchange -d client_id=demo-native -d subject_token=$ID_TOKEN -d subject_token_type=urn:ietf:params:oauth:token-type:id_token -d subject_issuer=demo-google
 
-or, in another terminal:  holdfast try   (go run ./cmd/holdfast try)
+or, in another terminal:  %[5]s   (go run ./cmd/%[5]s)
 
   users        demo / demo-password, operator admin / %[4]s
-  clients      demo-native, demo-strict (public), demo-service / demo-service-secret (confidential)
+  clients      demo-native, demo-strict, demo-spa, demo-edx, demo-pair (public), demo-web / demo-web-secret,
+               demo-service / demo-service-secret (confidential)
   metadata     %[1]s/.well-known/openid-configuration
   keys         %[1]s/oauth2/jwks
 
 DEV: the passwords are well known. Ctrl-C stops it; the data stays.
-`, base, c.Issuer, c.Data, admin)
+`, base, c.Issuer, c.Data, admin, try)
 }
 
 type migrateCmd struct {

@@ -12,7 +12,7 @@ import (
 )
 
 type tryCmd struct {
-	Server string `help:"Address of the dev server." default:"http://127.0.0.1:8420" placeholder:"URL"`
+	Server string `help:"Address of the dev server; http://127.0.0.1:8420 unless given." default:"http://127.0.0.1:8420" placeholder:"URL"`
 }
 
 // tokens is what the token endpoint answers.
@@ -29,7 +29,11 @@ type tokens struct {
 // Run makes the calls of the main job: sign in, call an API, refresh; then, on
 // the strict client, an old refresh token is replayed and caught.
 func (c *tryCmd) Run(ctx context.Context, t terminal) error {
-	p := &phone{ctx: ctx, base: strings.TrimSuffix(c.Server, "/"), client: "demo-native", http: &http.Client{Timeout: callWithin}}
+	base := strings.TrimSuffix(c.Server, "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	p := &phone{ctx: ctx, base: base, client: "demo-native", http: &http.Client{Timeout: callWithin}}
 	install := fmt.Sprintf("try-%d", time.Now().UnixNano())
 
 	fmt.Fprintln(t.out, "1. a phone signs in (demo-native)")

@@ -4,40 +4,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 )
 
 func urlQuery(s string) string { return url.QueryEscape(s) }
 func urlPath(s string) string  { return url.PathEscape(s) }
-
-// password reads a password from standard input: never from a flag, which
-// every process list shows.
-func password(t terminal) (string, error) {
-	fmt.Fprint(t.err, "password: ")
-	s := bufio.NewScanner(t.in)
-	if !s.Scan() || s.Text() == "" {
-		return "", errors.New("send the password as one line on standard input")
-	}
-	return s.Text(), nil
-}
-
-// query writes the parameters of a list; empty ones are left out.
-func query(limit int, filters map[string]string) string {
-	q := url.Values{"limit": {strconv.Itoa(limit)}}
-	for name, value := range filters {
-		if value != "" {
-			q.Set(name, value)
-		}
-	}
-	return "?" + q.Encode()
-}
 
 type userCmd struct {
 	List     userListCmd   `cmd:"" help:"List accounts."`
@@ -49,25 +25,19 @@ type userCmd struct {
 }
 
 type userListCmd struct {
-	place
+	asking
 	Login string `help:"Only this user name or e-mail address."`
-	Limit int    `default:"100" help:"At most so many."`
+	Limit int    `default:"100" help:"At most so many rows."`
 }
 
 // Run implements the verb.
 func (c *userListCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, "/admin/v1/users"+query(c.Limit, map[string]string{"login": c.Login}), nil, &answer)
-		if err != nil {
-			return err
-		}
-		return c.show(t, answer, "users", "id", "username", "email", "email_verified", "disabled")
-	})
+	return c.list(ctx, t, "/admin/v1/users", "users", c.Limit, map[string]string{"login": c.Login},
+		"id", "username", "email", "email_verified", "disabled")
 }
 
 type userAddCmd struct {
-	place
+	asking
 	Username      string `arg:"" help:"User name."`
 	Email         string `help:"E-mail address."`
 	EmailVerified bool   `help:"The address is known to be the user's."`
@@ -79,7 +49,7 @@ type userAddCmd struct {
 func (c *userAddCmd) Run(ctx context.Context, t terminal) error {
 	in := map[string]any{"username": c.Username, "email": c.Email, "email_verified": c.EmailVerified, "name": c.Name}
 	if !c.NoPassword {
-		p, err := password(t)
+		p, err := password(ctx, t)
 		if err != nil {
 			return err
 		}
@@ -97,26 +67,20 @@ func (c *userAddCmd) Run(ctx context.Context, t terminal) error {
 
 // account is one user, named by id, user name or e-mail address.
 type account struct {
-	place
+	asking
 	User string `arg:"" help:"Id, user name or e-mail address."`
 }
 
 // act posts one act on the account.
 func (a account) act(ctx context.Context, t terminal, act string, in any, says string) error {
-	return a.with(ctx, t, func(o *operator) error {
-		err := o.call(ctx, http.MethodPost, "/admin/v1/users/"+urlPath(a.User)+"/"+act, in, nil)
-		if err == nil {
-			fmt.Fprintln(t.out, says)
-		}
-		return err
-	})
+	return a.do(ctx, t, http.MethodPost, "/admin/v1/users/"+urlPath(a.User)+"/"+act, in, says)
 }
 
 type userPassCmd struct{ account }
 
 // Run implements the verb.
 func (c *userPassCmd) Run(ctx context.Context, t terminal) error {
-	p, err := password(t)
+	p, err := password(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -153,38 +117,25 @@ type clientCmd struct {
 }
 
 type clientListCmd struct {
-	place
-	Limit int `default:"1000" help:"At most so many."`
+	asking
+	Limit int `default:"1000" help:"At most so many rows."`
 }
 
 // Run implements the verb.
 func (c *clientListCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, "/admin/v1/clients"+query(c.Limit, nil), nil, &answer)
-		if err != nil {
-			return err
-		}
-		return c.show(t, answer, "clients", "id", "type", "first_party", "refresh", "grants", "disabled")
-	})
+	return c.list(ctx, t, "/admin/v1/clients", "clients", c.Limit, nil, "id", "type", "first_party", "refresh", "grants", "disabled")
 }
 
 // app is one registered application.
 type app struct {
-	place
+	asking
 	Client string `arg:"" help:"client_id."`
 }
 
 func (a app) path() string { return "/admin/v1/clients/" + urlPath(a.Client) }
 
 func (a app) act(ctx context.Context, t terminal, method, path, says string) error {
-	return a.with(ctx, t, func(o *operator) error {
-		err := o.call(ctx, method, path, nil, nil)
-		if err == nil {
-			fmt.Fprintln(t.out, says)
-		}
-		return err
-	})
+	return a.do(ctx, t, method, path, nil, says)
 }
 
 type clientSecretCmd struct{ app }
@@ -192,12 +143,17 @@ type clientSecretCmd struct{ app }
 // Run implements the verb.
 func (c *clientSecretCmd) Run(ctx context.Context, t terminal) error {
 	return c.with(ctx, t, func(o *operator) error {
-		var answer struct {
+		var answer json.RawMessage
+		err := o.call(ctx, http.MethodPost, c.path()+"/secret", nil, &answer)
+		if err != nil {
+			return err
+		}
+		var fresh struct {
 			Secret string `json:"client_secret"`
 		}
-		err := o.call(ctx, http.MethodPost, c.path()+"/secret", nil, &answer)
+		err = json.Unmarshal(answer, &fresh)
 		if err == nil {
-			fmt.Fprintln(t.out, answer.Secret)
+			err = c.tell(t, answer, fresh.Secret)
 			fmt.Fprintln(t.err, "the old secret no longer works; this one is not shown again")
 		}
 		return err
@@ -231,42 +187,30 @@ type sessionCmd struct {
 }
 
 type sessionListCmd struct {
-	place
+	asking
 	User   string `help:"Only this user: id, user name or e-mail address."`
 	Client string `help:"Only this application."`
 	Device string `help:"Only devices whose name or model contains this."`
 	From   string `help:"Only sign-ins from this address." placeholder:"ADDR"`
 	Ended  bool   `help:"Also those that ended, with the reason."`
-	Limit  int    `default:"100" help:"At most so many."`
+	Limit  int    `default:"100" help:"At most so many rows."`
 }
 
 // Run implements the verb.
 func (c *sessionListCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, "/admin/v1/sessions"+query(c.Limit, map[string]string{
-			"user": c.User, "client": c.Client, "device": c.Device, "address": c.From, "ended": fmt.Sprint(c.Ended)}), nil, &answer)
-		if err != nil {
-			return err
-		}
-		return c.show(t, answer, "sessions", "sid", "user", "client", "device", "created_at", "used_at", "ended")
-	})
+	return c.list(ctx, t, "/admin/v1/sessions", "sessions", c.Limit, map[string]string{
+		"user": c.User, "client": c.Client, "device": c.Device, "address": c.From, "ended": fmt.Sprint(c.Ended)},
+		"sid", "user", "client", "device", "created_at", "used_at", "ended")
 }
 
 type sessionEndCmd struct {
-	place
+	asking
 	SID string `arg:"" help:"The session's sid."`
 }
 
 // Run implements the verb.
 func (c *sessionEndCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		err := o.call(ctx, http.MethodPost, "/admin/v1/sessions/"+urlPath(c.SID)+"/end", nil, nil)
-		if err == nil {
-			fmt.Fprintln(t.out, "signed out")
-		}
-		return err
-	})
+	return c.do(ctx, t, http.MethodPost, "/admin/v1/sessions/"+urlPath(c.SID)+"/end", nil, "signed out")
 }
 
 type auditCmd struct {
@@ -274,27 +218,21 @@ type auditCmd struct {
 }
 
 type auditListCmd struct {
-	place
+	asking
 	User   string `help:"About this account: id, user name or e-mail address."`
 	Client string `help:"About this application."`
 	SID    string `name:"sid" help:"About this session." placeholder:"SID"`
 	Name   string `help:"Only events of this name." placeholder:"NAME"`
 	From   string `help:"Only what came from this address." placeholder:"ADDR"`
 	Before string `help:"Only from before this time (RFC 3339)." placeholder:"TIME"`
-	Limit  int    `default:"100" help:"At most so many."`
+	Limit  int    `default:"100" help:"At most so many rows."`
 }
 
 // Run implements the verb.
 func (c *auditListCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		var answer json.RawMessage
-		err := o.call(ctx, http.MethodGet, "/admin/v1/audit"+query(c.Limit, map[string]string{"user": c.User, "client": c.Client, "sid": c.SID,
-			"name": c.Name, "address": c.From, "before": c.Before}), nil, &answer)
-		if err != nil {
-			return err
-		}
-		return c.show(t, answer, "events", "at", "name", "actor", "actor_id", "address", "user", "client", "object", "reason")
-	})
+	return c.list(ctx, t, "/admin/v1/audit", "events", c.Limit, map[string]string{"user": c.User, "client": c.Client, "sid": c.SID,
+		"name": c.Name, "address": c.From, "before": c.Before},
+		"at", "name", "actor", "actor_id", "address", "user", "client", "sid", "object", "reason")
 }
 
 type keyCmd struct {
@@ -303,7 +241,7 @@ type keyCmd struct {
 	Drop   keyDropCmd   `cmd:"" help:"Take a compromised key out at once."`
 }
 
-type keyListCmd struct{ place }
+type keyListCmd struct{ asking }
 
 // Run implements the verb.
 func (c *keyListCmd) Run(ctx context.Context, t terminal) error {
@@ -318,7 +256,7 @@ func (c *keyListCmd) Run(ctx context.Context, t terminal) error {
 }
 
 type keyRotateCmd struct {
-	place
+	asking
 	Purpose string `enum:"sign,seal,opaque" default:"sign" help:"sign, seal or opaque."`
 	Alg     string `help:"Signing algorithm; the server's default when left out."`
 	Force   bool   `help:"Do not wait until caches have seen the next key."`
@@ -326,32 +264,22 @@ type keyRotateCmd struct {
 
 // Run implements the verb.
 func (c *keyRotateCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		err := o.call(ctx, http.MethodPost, "/admin/v1/keys/rotate", map[string]any{"purpose": c.Purpose, "alg": c.Alg, "force": c.Force}, nil)
-		if err == nil {
-			fmt.Fprintln(t.out, "rotated; nobody is signed out")
-		}
-		return err
-	})
+	return c.do(ctx, t, http.MethodPost, "/admin/v1/keys/rotate", map[string]any{"purpose": c.Purpose, "alg": c.Alg, "force": c.Force},
+		"rotated; nobody is signed out")
 }
 
 type keyDropCmd struct {
-	place
+	asking
 	Key string `arg:"" help:"kid or id."`
 }
 
 // Run implements the verb.
 func (c *keyDropCmd) Run(ctx context.Context, t terminal) error {
-	return c.with(ctx, t, func(o *operator) error {
-		err := o.call(ctx, http.MethodPost, "/admin/v1/keys/drop", map[string]string{"key": c.Key}, nil)
-		if err == nil {
-			fmt.Fprintln(t.out, "dropped; what it signed or sealed is refused from now on")
-		}
-		return err
-	})
+	return c.do(ctx, t, http.MethodPost, "/admin/v1/keys/drop", map[string]string{"key": c.Key},
+		"dropped; what it signed or sealed is refused from now on")
 }
 
-type checkCmd struct{ place }
+type checkCmd struct{ asking }
 
 // Run implements the verb.
 func (c *checkCmd) Run(ctx context.Context, t terminal) error {
@@ -359,13 +287,23 @@ func (c *checkCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(t.out, "configuration: in order")
+	if !c.JSON {
+		fmt.Fprintln(t.out, "configuration: in order")
+	}
 	return c.with(ctx, t, func(o *operator) error {
+		var raw json.RawMessage
+		err := o.call(ctx, http.MethodGet, "/admin/v1/check", nil, &raw)
+		if err != nil {
+			return err
+		}
+		if c.JSON {
+			return pretty(t, raw)
+		}
 		var answer struct {
 			Database, Root string
 			Keys           int
 		}
-		err := o.call(ctx, http.MethodGet, "/admin/v1/check", nil, &answer)
+		err = json.Unmarshal(raw, &answer)
 		if err == nil {
 			fmt.Fprintf(t.out, "database: %s\nkeys: %d, under root secret %s\n", answer.Database, answer.Keys, answer.Root)
 		}
@@ -374,7 +312,7 @@ func (c *checkCmd) Run(ctx context.Context, t terminal) error {
 }
 
 type whyCmd struct {
-	place
+	asking
 	Token string `arg:"" help:"The token, or - to read it from standard input (a command line is visible to others)."`
 }
 
