@@ -81,6 +81,9 @@ func TestExchangeAnswerLost(t *testing.T) {
 			}
 			store.before = 1 // the token is spent, the session not written
 			a.want(show(), 503, "temporarily_unavailable", "")
+			for _, other := range [][]string{{"client_id", "demo-strict"}, {"install_id", "thief"}, {"attempt_id", "thief"}} {
+				a.want(show(other...), 400, "invalid_request", "") // nobody takes up what another began
+			}
 			store.after = 1 // it is written, and nobody hears of it
 			a.want(show(), 503, "temporarily_unavailable", "")
 			first := a.holds(show(), "demo-native")
@@ -136,6 +139,11 @@ func TestExchangeRepeatedTooLate(t *testing.T) {
 	for _, attempt := range []string{"", "a-1"} {
 		w.want(show(token, "attempt_id", attempt, "client_id", "demo-strict"), map[string]int{"": 200, "a-1": 400}[attempt], map[string]string{"a-1": "invalid_request"}[attempt], "")
 	}
+	w.want(show(token, "client_id", "demo-strict"), 400, "invalid_request", "")
+
+	token = fresh()
+	store.before = 1
+	w.want(show(token, "client_id", "demo-strict"), 503, "temporarily_unavailable", "")
 	w.want(show(token, "client_id", "demo-strict"), 400, "invalid_request", "")
 
 	token = fresh()
