@@ -68,7 +68,9 @@ type Store interface {
 	// the later page.
 	Find(ctx context.Context, q Query) ([]Loaded, error)
 	// Purge deletes at most limit sessions that ended, or were last used, before
-	// the given times, and reports how many.
+	// the given times, and reports how many. One call looks at a part of a large
+	// table and the next goes on behind it, so fewer than limit, or none, may mean
+	// that others are due elsewhere.
 	Purge(ctx context.Context, endedBefore, usedBefore time.Time, limit int) (int, error)
 }
 

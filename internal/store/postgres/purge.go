@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -11,10 +12,12 @@ import (
 	"holdfast.example/internal/session"
 )
 
-// Limits of a purge: how many rows one look passes, and how many rows one change
-// deletes, so that no lock is held for long.
+// Limits of a purge: how many rows one look passes, how many looks a purge takes, so
+// that a large table with nothing due in it is not read from end to end each time, and
+// how many rows one change deletes, so that no lock is held for long.
 const (
 	purgeLook   = 4096
+	purgeLooks  = 16
 	purgeDelete = 128
 )
 
@@ -26,6 +29,11 @@ const (
 type purgeCursor struct {
 	mu   sync.Mutex
 	next [id.Size]byte
+	// used is the oldest time, in milliseconds, that this walk has asked for since the
+	// beginning of the table; what was used before is gone when it comes to the end.
+	used int64
+	// look is purgeLook; tests make it small.
+	look int
 }
 
 const (
@@ -41,15 +49,17 @@ SELECT ARRAY(SELECT id FROM due ORDER BY id), (SELECT count(*) FROM look), (SELE
  (SELECT account, epoch FROM account_epoch WHERE at < $1 LIMIT $2 FOR UPDATE SKIP LOCKED)`
 )
 
-// Purge implements session.Store. It returns less than limit only after it has
-// looked at every row.
+// Purge implements session.Store.
 func (s Sessions) Purge(ctx context.Context, endedBefore, usedBefore time.Time, limit int) (purged int, err error) {
 	p := &s.db.purge
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ended, used := session.Millis(endedBefore), session.Millis(usedBefore)
 	start, wrapped := p.next, false
-	for purged < limit {
+	for looks := 0; purged < limit && looks < purgeLooks; looks++ {
+		if p.used = min(p.used, used); p.next == [id.Size]byte{} {
+			p.used = used
+		}
 		l, err := s.look(ctx, p.next, ended, used, min(limit-purged, purgeDelete))
 		if err != nil {
 			return purged, err
@@ -65,6 +75,9 @@ func (s Sessions) Purge(ctx context.Context, endedBefore, usedBefore time.Time, 
 				return purged, s.forgetEpochs(ctx, used)
 			}
 			wrapped = true
+			if err := s.forgetEpochs(ctx, p.used); err != nil {
+				return purged, err
+			}
 		} else if wrapped && string(p.next[:]) >= string(start[:]) {
 			return purged, s.forgetEpochs(ctx, used)
 		}
@@ -81,17 +94,18 @@ type stretch struct {
 }
 
 func (s Sessions) look(ctx context.Context, after [id.Size]byte, ended, used int64, limit int) (l stretch, err error) {
+	rows := cmp.Or(s.db.purge.look, purgeLook)
 	err = s.db.read(ctx, func(ctx context.Context, c *pgx.Conn) error {
 		l = stretch{}
 		var passed int
 		var last *[id.Size]byte
-		if err := c.QueryRow(ctx, purgeDue, after, purgeLook, ended, used, limit).Scan(&l.due, &passed, &last); err != nil {
+		if err := c.QueryRow(ctx, purgeDue, after, rows, ended, used, limit).Scan(&l.due, &passed, &last); err != nil {
 			return err
 		}
 		switch n := len(l.due); {
 		case n == limit: // there may be more in what was passed
 			l.next = l.due[n-1]
-		case passed < purgeLook:
+		case passed < rows:
 			l.end = true
 		default:
 			l.next = *last

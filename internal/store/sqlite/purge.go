@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"sync"
@@ -10,10 +11,12 @@ import (
 )
 
 // Limits of a purge: how many rows one look passes, so that no snapshot is held
-// for long, and how many rows one operation deletes, so that refreshes get
+// for long, how many looks a purge takes, so that a large table with nothing due in
+// it is not read from end to end each time, and how many rows one operation deletes, so that refreshes get
 // their turn in between.
 const (
 	purgeLook   = 4096
+	purgeLooks  = 16
 	purgeDelete = 128
 )
 
@@ -23,17 +26,24 @@ const (
 type purgeCursor struct {
 	mu   sync.Mutex
 	next int64
+	// used is the oldest time, in milliseconds, that this walk has asked for since the
+	// beginning of the table; what was used before is gone when it comes to the end.
+	used int64
+	// look is purgeLook; tests make it small.
+	look int
 }
 
-// Purge implements session.Store. It returns less than limit only after it has
-// looked at every row.
+// Purge implements session.Store.
 func (s Sessions) Purge(ctx context.Context, endedBefore, usedBefore time.Time, limit int) (purged int, err error) {
 	p := &s.db.purge
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ended, used := session.Millis(endedBefore), session.Millis(usedBefore)
 	start, wrapped := p.next, false
-	for purged < limit {
+	for looks := 0; purged < limit && looks < purgeLooks; looks++ {
+		if p.used = min(p.used, used); p.next == math.MinInt64 {
+			p.used = used
+		}
 		look, err := s.due(ctx, p.next, ended, used, min(limit-purged, purgeDelete))
 		if err != nil {
 			return purged, err
@@ -49,6 +59,9 @@ func (s Sessions) Purge(ctx context.Context, endedBefore, usedBefore time.Time, 
 				return purged, s.db.purgeEpochs(ctx, used)
 			}
 			wrapped = true
+			if err := s.db.purgeEpochs(ctx, p.used); err != nil {
+				return purged, err
+			}
 		} else if wrapped && p.next > start {
 			return purged, s.db.purgeEpochs(ctx, used)
 		}
@@ -65,10 +78,11 @@ type look struct {
 }
 
 func (s Sessions) due(ctx context.Context, from, ended, used int64, limit int) (l look, err error) {
+	rows := cmp.Or(s.db.purge.look, purgeLook)
 	err = s.db.readers.read(ctx, func(c *conn) error {
 		l = look{next: math.MinInt64, end: true}
 		until := int64(math.MaxInt64)
-		found, err := c.one("SELECT key FROM session WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", []any{from, purgeLook}, func(r row) error {
+		found, err := c.one("SELECT key FROM session WHERE key >= ? ORDER BY key LIMIT 1 OFFSET ?", []any{from, rows}, func(r row) error {
 			until = r.int(0) - 1
 			return nil
 		})

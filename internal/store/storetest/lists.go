@@ -151,8 +151,8 @@ func exerciseLists(t *testing.T, open func(*testing.T) Bundle) {
 	})
 }
 
-// exercisePurge: what is due goes, what is not stays, and fewer than the limit
-// means that nothing due is left.
+// exercisePurge: what is due goes, what is not stays, and of a table as
+// small as this fewer than the limit means that nothing due is left.
 func exercisePurge(t *testing.T, open func(*testing.T) Bundle) {
 	w := begin(t, open)
 	u := w.person()
