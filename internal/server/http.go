@@ -96,7 +96,7 @@ func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handle
 			rec.ResponseWriter = nil
 			recorderPool.Put(rec)
 		}()
-		if s.draining.Load() {
+		if s.draining.Load() || doubtful(r) {
 			w.Header().Set("Connection", "close")
 		}
 		if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
@@ -106,6 +106,13 @@ func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handle
 		next.ServeHTTP(rec, r)
 	})
 }
+
+// doubtful reports whether a proxy in front may see the end of this request at
+// another place than we do: the length of the body is told in chunks, which override
+// a Content-Length that net/http then hides, or the request is of HTTP/1.0, which
+// knows no chunks. Such a connection ends with the answer, so that nothing behind
+// the body is ever taken for another request (RFC 9112 section 6.1).
+func doubtful(r *http.Request) bool { return len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) }
 
 var recorderPool = sync.Pool{New: func() any { return new(recorder) }}
 

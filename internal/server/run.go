@@ -99,9 +99,13 @@ func (s *Server) drain(servers []*http.Server) error {
 	return errors.Join(errs...)
 }
 
-// listen is an HTTP server with every limit set.
+// listen is an HTTP server with every limit set. It speaks HTTP/1.1 alone: HTTP/2
+// and TLS end at the proxy in front.
 func (s *Server) listen(h http.Handler) *http.Server {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
 	return &http.Server{
+		Protocols:         &protocols,
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader,
