@@ -68,7 +68,7 @@ func sorted(hashes []Hash) []Hash {
 // neighbours of members either.
 func TestEveryMemberIsFound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.OneOf(rapid.IntRange(1, 4), rapid.IntRange(80, 120), rapid.IntRange(200, 700)).Draw(t, "lines")
+		n := rapid.OneOf(rapid.IntRange(1, 4), rapid.IntRange(80, 120), rapid.IntRange(200, 400)).Draw(t, "lines")
 		seed := rapid.Uint64().Draw(t, "seed")
 		s := style{rapid.Bool().Draw(t, "counts"), rapid.Bool().Draw(t, "CRLF"), rapid.Bool().Draw(t, "lower case"), rapid.Bool().Draw(t, "open end")}
 		hashes := make([]Hash, n)
@@ -280,7 +280,7 @@ func (v *vast) ReadAt(b []byte, at int64) (n int, err error) {
 }
 
 // TestVastLists: a search in 40 GB takes 25 reads at most, and one in the longest
-// file there can be stays under its limit.
+// file there can be stays under its limit; the check at the start reads a MiB.
 func TestVastLists(t *testing.T) {
 	for size, most := range map[int64]int{40e9: 25, 1 << 62: maxReads} {
 		v := &vast{lines: size / vastLine}
@@ -293,11 +293,11 @@ func TestVastLists(t *testing.T) {
 				}
 			}
 		}
-		v.reads = 0
-		err := check(v, v.lines*vastLine)
-		if err != nil || v.reads != samples {
-			t.Errorf("%d bytes: checked with %d reads: %v", size, v.reads, err)
-		}
+	}
+	v := &vast{lines: 40_000_000_000 / vastLine}
+	err := check(v, v.lines*vastLine)
+	if err != nil || v.reads != samples {
+		t.Errorf("checked with %d reads: %v", v.reads, err)
 	}
 }
 
