@@ -119,15 +119,22 @@ func Parse(body string) (Values, error) {
 		if err != nil {
 			return Values{}, fault.Newf(fault.InvalidRequest, "the value of %s is not valid url-encoded UTF-8 text", shown(name))
 		}
-		for _, n := range v.names {
-			if n == name {
-				return Values{}, fault.Newf(fault.InvalidRequest, "%s was sent twice", shown(name))
-			}
+		err = v.add(name, value)
+		if err != nil {
+			return Values{}, err
 		}
-		v.names = append(v.names, name)
-		v.values = append(v.values, value)
 	}
 	return v, nil
+}
+
+// add adds a parameter that was not there.
+func (v *Values) add(name, value string) error {
+	if slices.Contains(v.names, name) {
+		return fault.Newf(fault.InvalidRequest, "%s was sent twice", shown(name))
+	}
+	v.names = append(v.names, name)
+	v.values = append(v.values, value)
+	return nil
 }
 
 // unescape decodes one side of a pair. Most have nothing to decode.

@@ -17,8 +17,9 @@ import (
 
 // The media types that are read.
 const (
-	typeJSON = "application/json"
-	typeForm = "application/x-www-form-urlencoded"
+	typeJSON  = "application/json"
+	typeForm  = "application/x-www-form-urlencoded"
+	typeMulti = "multipart/form-data"
 )
 
 // What Django REST framework says of a field.
@@ -114,7 +115,9 @@ func read(w http.ResponseWriter, r *http.Request) (values, error) {
 	case plain && kind == typeJSON:
 		return parseJSON(body)
 	case plain && kind == typeForm:
-		return parseForm(string(body))
+		return fields(form.Parse(string(body)))
+	case plain && kind == typeMulti:
+		return fields(form.ParseMultipart(string(body), params["boundary"]))
 	}
 	return nil, &refusal{http.StatusUnsupportedMediaType, detail{Detail: `Unsupported media type "` + printable(sent) + `" in request.`},
 		fault.New(fault.UnsupportedMediaType, "neither JSON nor a form")}
@@ -124,10 +127,9 @@ func tooLarge() error {
 	return said(fault.Newf(fault.TooLarge, "the body is larger than %d bytes", form.MaxBody))
 }
 
-// parseForm reads a form as every door does: no parameter twice, UTF-8 alone. A
-// parameter that was sent empty is there, and blank.
-func parseForm(body string) (values, error) {
-	f, err := form.Parse(body)
+// fields are the parameters of a form, which is read as every door does: none
+// twice, UTF-8 alone. One that was sent empty is there, and blank.
+func fields(f form.Values, err error) (values, error) {
 	if err != nil {
 		return nil, said(fault.As(err))
 	}

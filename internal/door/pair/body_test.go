@@ -37,7 +37,12 @@ func TestBodies(t *testing.T) {
 		{typeJSON, `{"token":"x","token":"y"}`, 400}, {typeForm, "token=x&token=y", 400}, {typeForm, "token=%zz", 400},
 		{typeJSON, `{"token":"x"`, 400}, {typeJSON, `null`, 400}, {typeJSON, `"token"`, 400}, {typeJSON, "{\"token\":\"\xff\"}", 400},
 		{typeJSON, `{"a":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, 400},
-		{"", "token=x", 415}, {"text/plain", "token=x", 415}, {"multipart/form-data; boundary=x", "--x--", 415}, {typeJSON + "; charset=utf-16", `{}`, 415}, {"a b", "x", 415},
+		{"", "token=x", 415}, {"text/plain", "token=x", 415}, {typeMulti + "; boundary=x; charset=latin-1", "--x--", 415},
+		{typeMulti + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nx\r\n--x--\r\n", 0},
+		{typeMulti, "--x--", 400}, {typeMulti + "; boundary=x", "token=x", 400},
+		{typeMulti + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"token\"; filename=\"t\"\r\n\r\nx\r\n--x--\r\n", 400},
+		{typeMulti + "; boundary=x", strings.Repeat("a", form.MaxBody+1), 413},
+		{typeJSON + "; charset=utf-16", `{}`, 415}, {"a b", "x", 415},
 		{typeJSON, strings.Repeat(" ", form.MaxBody+1), 413}, {typeForm, strings.Repeat("a", form.MaxBody+1), 413},
 	} {
 		v, err := post(c.kind, c.body)
@@ -83,7 +88,7 @@ func TestJSONAndForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		other, err := parseForm(asForm.Encode())
+		other, err := fields(form.Parse(asForm.Encode()))
 		if err != nil {
 			t.Fatal(err)
 		}
