@@ -18,6 +18,7 @@ import (
 type house struct {
 	server *server.Server
 	db     database
+	log    *slog.Logger
 }
 
 // openHouse opens the database and makes the server. change, when set, adds to what the server is made of.
@@ -63,7 +64,7 @@ func openHouse(ctx context.Context, c server.Config, t terminal, now func() time
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &house{server: s, db: db}, nil
+	return &house{server: s, db: db, log: log}, nil
 }
 
 func (h *house) close() error {

@@ -57,13 +57,21 @@ func (p place) reach(ctx context.Context, t terminal) (*operator, error) {
 			}}}}, nil
 	}
 	if err := present(c); err != nil {
-		return nil, fmt.Errorf("no server answers on %s and %w; start one with `holdfast dev`, or name another --data directory", socket, err)
+		return nil, fmt.Errorf("no server answers on %s and %w; start one with %s", socket, err, p.starts())
 	}
 	h, err := openHouse(ctx, c, t, time.Now, func(p *server.Parts) { p.Mending = true })
 	if err != nil {
 		return nil, err
 	}
 	return &operator{close: h.close, client: &http.Client{Transport: inProcess{h.server.Admin()}}}, nil
+}
+
+// starts says how the server would be started that was not found.
+func (p place) starts() string {
+	if p.Config != "" {
+		return "`holdfast serve --config " + p.Config + "`"
+	}
+	return "`holdfast dev`, or name another --data directory, or the --config of the server"
 }
 
 // settings reads the configuration an operator's command works with.

@@ -48,7 +48,9 @@ func (c *serveCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return errors.Join(err, main.Close())
 	}
-	return errors.Join(h.run(ctx, config, main, nil), h.close())
+	return errors.Join(h.run(ctx, config, main, func() {
+		h.log.Info("serving", "listen", config.Listen, "issuer", config.Issuer, "database", where(config), "admin_socket", config.Socket())
+	}), h.close())
 }
 
 // bind opens the main listener, because only then a port that the system

@@ -40,6 +40,12 @@ func (s *Server) apply(ctx context.Context, file string, text []byte, local bool
 	if err != nil {
 		return ApplyReport{}, fault.Wrap(fault.InvalidRequest, err, err.Error())
 	}
+	for _, u := range m.Users { // before anything is written: a mistake changes nothing
+		err := declared(u).Check()
+		if err != nil {
+			return ApplyReport{}, misdeclared(u, err)
+		}
+	}
 	report, err := s.applyAll(ctx, m)
 	report.Warnings = append(report.Warnings, s.breached(m)...)
 	for _, w := range warnings {
@@ -83,7 +89,7 @@ func (s *Server) applyAll(ctx context.Context, m manifest.Manifest) (ApplyReport
 		changed, err := s.Users.Apply(ctx, declared(u))
 		switch {
 		case err != nil:
-			return report, fault.Wrap(fault.As(err).Kind, err, u.At.String()+": user "+u.Username+": "+fault.As(err).Words)
+			return report, misdeclared(u, err)
 		case fault.Is(lookErr, fault.NotFound):
 			report.Users.Created++
 		case changed:
@@ -93,6 +99,11 @@ func (s *Server) applyAll(ctx context.Context, m manifest.Manifest) (ApplyReport
 		}
 	}
 	return report, nil
+}
+
+// misdeclared says where in the manifest a refused user is.
+func misdeclared(u manifest.User, err error) error {
+	return fault.Wrap(fault.As(err).Kind, err, u.At.String()+": user "+u.Username+": "+fault.As(err).Words)
 }
 
 // breached warns of declared passwords that are on the list of breached ones. They

@@ -33,6 +33,19 @@ type Declared struct {
 	PasswordHash string
 }
 
+// Check says, without looking at any account, what cannot be about a declaration: its
+// names, its hash, its password. The error is a *fault.Error of kind InvalidRequest.
+func (want Declared) Check() error {
+	err := CheckUsername(want.Username)
+	if err == nil {
+		_, err = want.onto(User{})
+	}
+	if err == nil && !want.Password.Empty() {
+		err = CheckPassword(want.Password)
+	}
+	return err
+}
+
 // Create writes a new account. Errors are *fault.Error: InvalidRequest for what
 // cannot be, a password that CheckNew refuses among it, Conflict when a name is
 // taken, Busy or Unavailable; after the last, it may or may not have been created.
