@@ -9,6 +9,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"holdfast.example/internal/fault"
+	"holdfast.example/internal/id"
 )
 
 // Limits of names.
@@ -71,6 +72,9 @@ func CheckUsername(name string) error {
 	}
 	if scripts := scriptsOf(plain); !oneHand(scripts) {
 		return fault.Newf(fault.InvalidRequest, "a user name is written in one script; this one mixes %s", strings.Join(scripts, " and "))
+	}
+	if _, err := id.ParseUser(Canonical(name)); err == nil { // an operator may name an account by either
+		return fault.New(fault.InvalidRequest, "a user name cannot have the form of an account's id")
 	}
 	if strings.Contains(name, "@") && CheckEmail(name) != nil {
 		return fault.New(fault.InvalidRequest, "a user name with an @ must be the account's own e-mail address")

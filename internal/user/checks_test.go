@@ -41,6 +41,9 @@ func TestUsernames(t *testing.T) {
 		"...":                                   false,
 		"\u0301":                                false, // a mark on nothing
 		"al/ice":                                false,
+		"usr_qij6cxmuypobauvew6v3zdsd3e":        false, // the id of an account, ADMIN-03
+		"USR_qij6cxmuypobauvew6v3zdsd3e":        false,
+		"usr_alice":                             true,
 		"<alice>":                               false,
 		"\ufdfa":                                false, // one letter that stands for three words
 		"alice@":                                false,
