@@ -154,8 +154,16 @@ func TestEndsThatAreRepeated(t *testing.T) {
 	phone, operated := j.tokens(t, "phone"), ""
 	j.tokens(t, "operated")
 	operated = newest()
-	j.tokens(t, "replaced")
+	// A client with an overlap, so that the second time is the same sign-in.
+	patient := strings.Replace(clientNamed("patient"), "overlap = \"1ms\"\nlate = \"0s\"\n", "", 1)
+	if _, err := j.server.Apply(t.Context(), "more.toml", []byte(patient)); err != nil {
+		t.Fatal(err)
+	}
 	replacing := signInForm("replaced")
+	replacing.Set("client_id", "patient")
+	if status, text := asked(public, http.MethodPost, "/oauth2/token", replacing); status != http.StatusOK {
+		t.Fatalf("signing in: %d %s", status, text)
+	}
 	replacing.Set("attempt_id", "one")
 	kid := func() string {
 		_, text := asked(admin, http.MethodGet, "/admin/v1/keys", nil)
