@@ -126,7 +126,7 @@ func (n *node) over(t *testing.T, h held) (still string) {
 	return still
 }
 
-// TestEndsAtTheOtherNode (FAULT-02): what one node acknowledged is obeyed by the
+// TestEndsAtTheOtherNode (FAULT-02, INV-04): what one node acknowledged is obeyed by the
 // other in the next request: a sign-out, a stopped account, a changed password, a
 // stopped application.
 func TestEndsAtTheOtherNode(t *testing.T) {

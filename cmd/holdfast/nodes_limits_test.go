@@ -17,7 +17,7 @@ import (
 // wrong passwords are sent.
 const triesPerAccount, moreTries = 4, 12
 
-// TestNodesCountTogether (FAULT-14): wrong passwords at two nodes spend one budget,
+// TestNodesCountTogether (FAULT-14, HTTP-08): wrong passwords at two nodes spend one budget,
 // in the database and in Redis. Redis stops nobody by being gone: right passwords
 // sign in, wrong ones are counted by each node, and no answer says that the server
 // failed.

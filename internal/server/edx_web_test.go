@@ -106,7 +106,7 @@ func TestEdXSwap(t *testing.T) {
 	refused("contract 1.6 row 6 expired", "Bearer "+opaque, 401, `{"error_code":"token_expired","developer_message":"The provided access token has expired and is no longer valid."}`)
 }
 
-// TestEdXSwapLives (WEBVIEW-03, 04, 07, 08, R03, R19, R23, R34, contract 1.3 row 2, contract 1.6 row 3): the cookie
+// TestEdXSwapLives (WEBVIEW-03, 04, 07, 08, INV-05, R03, R19, R23, R34, contract 1.3 row 2, contract 1.6 row 3): the cookie
 // is a part of the device: it ends with it, outlives nothing, and is nobody else's.
 func TestEdXSwapLives(t *testing.T) {
 	a := edx(t)
