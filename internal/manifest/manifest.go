@@ -276,7 +276,7 @@ func (r *reader) secret(prefix string, inline secret.Text, env, path string) (s 
 			value, found = r.Env(env)
 		}
 		if !found || value == "" {
-			r.refuse(codeSecret, at[0], fmt.Sprintf("%q", env), "this environment variable is not set", "set it where this command runs")
+			r.refuse(codeSecret, at[0], fmt.Sprintf("%q", env), "this environment variable is not set", "set it for the server, which reads the manifest while it runs, or write secret_file")
 		}
 		s = secret.New(value)
 	case path != "":
