@@ -95,6 +95,9 @@ type node struct {
 // cluster is some nodes over one database.
 type cluster struct {
 	clock *clock
+	// apart is how far each node's own clock is from the database's; those that it
+	// does not reach are right.
+	apart []time.Duration
 	nodes []*node
 	// watch sees the database without a network between; nil for SQLite.
 	watch *pgx.Conn
@@ -144,10 +147,10 @@ type wire func(node int, s session.Store) session.Store
 
 // overPostgres makes a cluster of nodes over one new PostgreSQL database, each
 // with a network before and behind it.
-func overPostgres(t *testing.T, count int, seed uint64, change wire) *cluster {
+func overPostgres(t *testing.T, count int, seed uint64, change wire, apart ...time.Duration) *cluster {
 	t.Helper()
 	database := postgresql.Database(t, nil)
-	c := &cluster{clock: newClock()}
+	c := &cluster{clock: newClock(), apart: apart}
 	var err error
 	c.watch, err = pgx.Connect(t.Context(), database)
 	if err != nil {
@@ -214,7 +217,11 @@ func (c *cluster) add(t *testing.T, stores server.Stores, root key.Root, first b
 		t.Fatal(err)
 	}
 	config.SigningAlgs, config.KeyRotation = []string{"ES256"}, 0
-	s, err := server.New(t.Context(), config, server.Parts{Stores: stores, Root: root, Log: slog.New(slog.DiscardHandler), Now: c.clock.Now})
+	now := c.clock.Now
+	if i := len(c.nodes); i < len(c.apart) {
+		now = func() time.Time { return c.clock.Now().Add(c.apart[i]) }
+	}
+	s, err := server.New(t.Context(), config, server.Parts{Stores: stores, Root: root, Log: slog.New(slog.DiscardHandler), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
