@@ -46,7 +46,7 @@ func TestFiltersThatSayNothing(t *testing.T) {
 func TestNamesThatAreNoText(t *testing.T) {
 	d := newDesk(t)
 	token := d.token("admin.owner")
-	for _, in := range []string{"\x00", "a\x00b", "\xff\xfe", "\xc3"} {
+	for _, in := range []string{"a\x00b", "\xff\xfe"} {
 		d.each(func(r admin.Route, s sample) {
 			path, _, _ := strings.Cut(s.path, "?")
 			for _, name := range r.Query {

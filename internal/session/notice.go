@@ -16,9 +16,9 @@ import (
 const (
 	// noticeAtMost is how many sessions one act tells of.
 	noticeAtMost = 1000
-	// noticeWithin bounds the look at them. The act is durable by then, so its answer
-	// may wait for this, and does not depend on it.
-	noticeWithin = time.Second
+	// noticeWithin bounds the look at them, on top of the store's own limits. The act is
+	// durable by then: its answer waits for the look, and does not depend on it.
+	noticeWithin = 10 * time.Second
 )
 
 // NoticeAll tells the observer of every session that ended when the user's epoch was
