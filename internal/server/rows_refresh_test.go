@@ -130,11 +130,13 @@ func TestRefreshRace(t *testing.T) {
 			answers := make([]answer, callers)
 			body := encode([]string{"grant_type", "refresh_token", "client_id", h.client, "refresh_token", h.Refresh})
 			atOnce(callers, func(i int) {
-				var err error
-				answers[i], err = a.send(http.MethodPost, "/oauth2/token", urlEncoded, strings.NewReader(body), nil)
-				if err != nil {
-					a.Error(err)
-				}
+				answers[i] = patient(func() answer {
+					got, err := a.send(http.MethodPost, "/oauth2/token", urlEncoded, strings.NewReader(body), nil)
+					if err != nil {
+						a.Error(err)
+					}
+					return got
+				})
 			})
 			next := a.holds(answers[0], h.client)
 			for i, got := range answers {

@@ -102,8 +102,8 @@ type stuck struct {
 	feed  feed.Store
 	write atomic.Pointer[error]
 	read  atomic.Pointer[error]
-	// slow, when set, is waited for before a session is loaded.
-	slow atomic.Pointer[func()]
+	// slow lets a session be answered only when the request has no time left.
+	slow atomic.Bool
 }
 
 func (s *stuck) breaks(write, read error) {
@@ -126,8 +126,8 @@ func failing(p *atomic.Pointer[error]) error {
 }
 
 func (s *stuck) Load(ctx context.Context, id idSession) (session.Loaded, error) {
-	if f := s.slow.Load(); f != nil {
-		defer (*f)()
+	if s.slow.Load() {
+		defer func() { <-ctx.Done() }()
 	}
 	if err := failing(&s.read); err != nil {
 		return session.Loaded{}, err
@@ -282,17 +282,16 @@ func (a attack) forge(typ string, c map[string]any) string {
 // allows for is not sent, and is no fault of ours to a client: 503, repeat.
 func TestSlowAnswer(t *testing.T) {
 	s := &stuck{}
-	a := attack{t, forTest(t, func(c *server.Config) { c.RequestTimeout = time.Second })}
+	a := attacks(t)
+	h := a.signIn("demo-native")              // passwords take seconds on a busy machine
+	a.config.RequestTimeout = 3 * time.Second // from here on
 	a.rewire = func(p *server.Parts) { s.Store = p.Stores.Sessions; p.Stores.Sessions = s }
 	if err := a.reopen(); err != nil {
 		t.Fatal(err)
 	}
-	h := a.signIn("demo-native")
-	a.refreshed(h)
-	wait := func() { time.Sleep(1100 * time.Millisecond) }
-	s.slow.Store(&wait)
+	s.slow.Store(true)
 	a.want(a.refresh(h), 503, "temporarily_unavailable", "")
-	s.slow.Store(nil)
+	s.slow.Store(false)
 	a.refreshed(h)
 }
 

@@ -112,7 +112,11 @@ func signedInBrowser(a attack, body string) *tab {
 	a.Helper()
 	b := browser(a)
 	b.ask("GET", "/web/v1/session", "")
-	got, s := b.ask("POST", "/web/v1/sign-in", body)
+	var s webState
+	got := patient(func() (got answer) {
+		got, s = b.ask("POST", "/web/v1/sign-in", body)
+		return got
+	})
 	if got.status != 200 || !s.SignedIn {
 		a.Fatalf("%d %s", got.status, got.body)
 	}
