@@ -87,12 +87,21 @@ func (n *node) active(t *testing.T, token string) bool {
 // held is what a phone has after a sign-in.
 type held struct{ access, refresh string }
 
-// asked makes a token request that must be answered.
-func (n *node) asked(t *testing.T, f url.Values) (map[string]string, int) {
+// asked makes a token request that must be answered. It follows Retry-After as an
+// app does: on a loaded machine the disk or the passwords may take their time.
+func (n *node) asked(t *testing.T, f url.Values) (a map[string]string, status int) {
 	t.Helper()
-	a, status, err := post(http.DefaultClient, n.base, f)
-	if err != nil {
-		t.Fatal(err)
+	const patience = 30
+	for range patience {
+		var err error
+		a, status, err = post(http.DefaultClient, n.base, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status != http.StatusServiceUnavailable {
+			break
+		}
+		time.Sleep(time.Second)
 	}
 	return a, status
 }

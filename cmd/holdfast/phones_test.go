@@ -256,8 +256,11 @@ func deadStayDead(t *testing.T, all []*crasher) (shown int) {
 	for _, p := range all {
 		for _, base := range p.bases {
 			for _, token := range p.dead {
-				if !p.showDead(http.DefaultClient, base, token) {
-					t.Errorf("phone %d: nobody answers", p.n)
+				for tries := 0; !p.showDead(http.DefaultClient, base, token); tries++ {
+					if tries == 500 {
+						t.Fatalf("phone %d: nobody answers", p.n)
+					}
+					time.Sleep(10 * time.Millisecond)
 				}
 				shown++
 			}
