@@ -1,5 +1,5 @@
-// Package form owns the strict reading of url-encoded request bodies and of
-// cookies: one spelling per parameter, nothing twice, and a limit on everything.
+// Package form owns the strict reading of forms in request bodies and of cookies:
+// one spelling per parameter, nothing twice, and a limit on everything.
 //
 // It does not own what a parameter means: a door reads them once into the
 // request of a grant, and nobody further inside sees a form.
@@ -28,8 +28,11 @@ const (
 	MaxName = 64
 )
 
-// mediaType is the one type that is read.
-const mediaType = "application/x-www-form-urlencoded"
+// mediaType is the type that is read, and multipartType the other one of ReadAny.
+const (
+	mediaType     = "application/x-www-form-urlencoded"
+	multipartType = "multipart/form-data"
+)
 
 // Values are the parameters of one body. A parameter sent without a value
 // counts as not sent (RFC 6749 section 3.1).
@@ -66,6 +69,16 @@ func (v Values) GoString() string { return secret.Redacted }
 // Read reads the body of a POST. Errors are *fault.Error: UnsupportedMediaType,
 // TooLarge or InvalidRequest, with words that name the parameter, never its value.
 func Read(w http.ResponseWriter, r *http.Request) (Values, error) {
+	return read(w, r, false)
+}
+
+// ReadAny is Read, and takes multipart/form-data too (ParseMultipart): where a
+// framework read the forms, its clients may send either.
+func ReadAny(w http.ResponseWriter, r *http.Request) (Values, error) {
+	return read(w, r, true)
+}
+
+func read(w http.ResponseWriter, r *http.Request, multipart bool) (Values, error) {
 	if r.URL.RawQuery != "" {
 		return Values{}, fault.New(fault.InvalidRequest, "send the parameters in the body, not in the URL: URLs end up in logs")
 	}
@@ -74,7 +87,8 @@ func Read(w http.ResponseWriter, r *http.Request) (Values, error) {
 	}
 	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	charset := params["charset"]
-	if err != nil || kind != mediaType || charset != "" && !strings.EqualFold(charset, "utf-8") {
+	multipart = multipart && kind == multipartType
+	if err != nil || kind != mediaType && !multipart || charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return Values{}, fault.New(fault.UnsupportedMediaType, "send the body as "+mediaType+" in UTF-8")
 	}
 	if r.Header.Get("Content-Encoding") != "" {
@@ -89,6 +103,9 @@ func Read(w http.ResponseWriter, r *http.Request) (Values, error) {
 			return Values{}, fault.Newf(fault.TooLarge, "the body is larger than %d bytes", MaxBody)
 		}
 		return Values{}, fault.Wrap(fault.InvalidRequest, err, "the body ended early; repeat the request")
+	}
+	if multipart {
+		return ParseMultipart(string(body), params["boundary"])
 	}
 	return Parse(string(body))
 }

@@ -100,6 +100,32 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// TestReadAny: what a framework read, either kind of form, with one set of rules;
+// nothing else.
+func TestReadAny(t *testing.T) {
+	const parts = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x--\r\n"
+	for _, c := range []struct {
+		name, target, kind, body string
+		want                     fault.Kind
+	}{
+		{"url-encoded", "/token", "application/x-www-form-urlencoded", "a=1", 0},
+		{"multipart", "/token", "multipart/form-data; boundary=x", parts, 0},
+		{"multipart in UTF-16", "/token", "multipart/form-data; boundary=x; charset=utf-16", parts, fault.UnsupportedMediaType},
+		{"no boundary", "/token", "multipart/form-data", parts, fault.InvalidRequest},
+		{"mixed", "/token", "multipart/mixed; boundary=x", parts, fault.UnsupportedMediaType},
+		{"query", "/token?b=1", "multipart/form-data; boundary=x", parts, fault.InvalidRequest},
+		{"large", "/token", "multipart/form-data; boundary=x", strings.Repeat("x", MaxBody) + parts, fault.TooLarge},
+		{"json", "/token", "application/json", `{"a":1}`, fault.UnsupportedMediaType},
+	} {
+		r := httptest.NewRequest(http.MethodPost, c.target, strings.NewReader(c.body))
+		r.Header.Set("Content-Type", c.kind)
+		v, err := ReadAny(httptest.NewRecorder(), r)
+		if c.want == 0 && (err != nil || v.Get("a") != "1") || c.want != 0 && !fault.Is(err, c.want) {
+			t.Errorf("%s: %q, %v; want %v", c.name, v.Get("a"), err, c.want)
+		}
+	}
+}
+
 // TOKEN-05: a body without a length is cut at the limit, not read to its end.
 func TestReadEndlessBody(t *testing.T) {
 	body := &endless{}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"mime/multipart"
 	"net/http"
 	"strings"
 	"testing"
@@ -102,6 +103,53 @@ func TestDOTToken(t *testing.T) {
 	})
 	if got := a.request("GET", "/o/.well-known/jwks.json", "", "", nil); got.status != 200 || !strings.HasPrefix(string(got.body), `{"keys":[`) {
 		a.Errorf("%d %s", got.status, got.body)
+	}
+}
+
+// TestDjangoFormsInParts: Django reads a multipart form as it reads any other, and so
+// do the dialects that stand where it stood.
+func TestDjangoFormsInParts(t *testing.T) {
+	a := pairs(t)
+	a.apply(dotClients)
+	parts := func(fields ...string) (kind, body string) {
+		var b strings.Builder
+		w := multipart.NewWriter(&b)
+		for i := 0; i < len(fields); i += 2 {
+			if err := w.WriteField(fields[i], fields[i+1]); err != nil {
+				a.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			a.Fatal(err)
+		}
+		return w.FormDataContentType(), b.String()
+	}
+	send := func(path string, fields ...string) answer {
+		kind, body := parts(fields...)
+		return a.request(http.MethodPost, path, kind, body, nil)
+	}
+	for path, who := range map[string]string{"/o/token/": "dot-app", "/oauth2/access_token/": "demo-edx"} {
+		fields := []string{"client_id", who, "username", "learner", "password", "the-password-of-learner"}
+		h := a.holds(send(path, append(fields, "grant_type", "password")...), who)
+		if h.status != 200 || h.Refresh == "" {
+			a.Errorf("%s: %d", path, h.status)
+		}
+		if got := send(path, append(fields, "grant_type", "password", "client_id", "twice")...); got.status != 400 {
+			a.Errorf("%s, a doubled field: %d %s", path, got.status, got.body)
+		}
+		revoke := map[string]string{"/o/token/": "/o/revoke_token/", "/oauth2/access_token/": "/oauth2/revoke_token/"}[path]
+		if got := send(revoke, "client_id", who, "token", h.Refresh); got.status != 200 {
+			a.Errorf("%s: %d %s", revoke, got.status, got.body)
+		}
+		if got := send(path, "grant_type", "refresh_token", "client_id", who, "refresh_token", h.Refresh); got.status != 400 {
+			a.Errorf("%s, revoked: %d %s", path, got.status, got.body)
+		}
+	}
+	if got := send("/o/introspect/", "client_id", "dot-api", "client_secret", "the-secret-of-dot-api", "token", "x"); got.status != 200 {
+		a.Errorf("introspect: %d %s", got.status, got.body)
+	}
+	if got := send("/oauth2/exchange_access_token/google-oauth2/", "client_id", "demo-edx", "access_token", "x"); got.status == http.StatusUnsupportedMediaType {
+		a.Errorf("exchange: %d %s", got.status, got.body)
 	}
 }
 

@@ -33,7 +33,7 @@ func (d *Door) exchange(w http.ResponseWriter, r *http.Request) {
 		d.turnAway(w, r, schemeBearer, unknownBackend())
 		return
 	}
-	f, err := form.Read(w, r)
+	f, err := form.ReadAny(w, r)
 	if err != nil {
 		d.refuse(w, r, err, "")
 		return

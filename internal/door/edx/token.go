@@ -43,7 +43,7 @@ func missing(parameter string) string {
 
 // token is the token endpoint: parse once, grant, render.
 func (d *Door) token(w http.ResponseWriter, r *http.Request) {
-	f, err := form.Read(w, r)
+	f, err := form.ReadAny(w, r)
 	if err != nil {
 		d.refuse(w, r, err, "")
 		return
@@ -167,7 +167,7 @@ func scope(grantType, asked string) string {
 // revoke ends what a token stands for. It is answered alike whatever the token
 // was.
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) {
-	f, err := form.Read(w, r)
+	f, err := form.ReadAny(w, r)
 	if err != nil {
 		d.refuse(w, r, err, "")
 		return

@@ -68,7 +68,7 @@ func (d *Door) dotToken(w http.ResponseWriter, r *http.Request) {
 	if !dotPost(w, r) {
 		return
 	}
-	f, err := form.Read(w, r)
+	f, err := form.ReadAny(w, r)
 	if err != nil {
 		d.dotRefuse(w, r, err, "")
 		return
@@ -108,7 +108,7 @@ func (d *Door) dotRevoke(w http.ResponseWriter, r *http.Request) {
 	if !dotPost(w, r) {
 		return
 	}
-	f, err := form.Read(w, r)
+	f, err := form.ReadAny(w, r)
 	if err != nil {
 		d.dotRefuse(w, r, err, "")
 		return
@@ -147,7 +147,7 @@ func (d *Door) dotIntrospect(w http.ResponseWriter, r *http.Request) {
 	var f form.Values
 	var err error
 	if r.Method == http.MethodPost && (r.ContentLength != 0 || r.Header.Get("Content-Type") != "") { // nothing at all is an empty form
-		f, err = form.Read(w, r)
+		f, err = form.ReadAny(w, r)
 		if err != nil {
 			d.dotRefuse(w, r, err, "")
 			return
