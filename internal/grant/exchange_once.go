@@ -22,7 +22,7 @@ import (
 type spending struct {
 	session id.Session
 	// attempt marks the session as this sign-in's: the app's attempt_id, or what
-	// stands for it when it sent none.
+	// stands for it when it sent none; "" when nobody may repeat it.
 	attempt string
 }
 
@@ -42,7 +42,9 @@ type spent struct {
 // and install, with the same attempt_id or with none, may come again within the
 // client's overlap and gets the same session; a client without an overlap has one
 // answer. Whoever holds a copy of the token can repeat it for as long, and gets
-// the one session that the owner's next refresh would find him in.
+// the one session that the owner's next refresh would find him in. A nonce says
+// that this must not be: with one, only an attempt_id tells a repeat from a replay,
+// and without that the session is opened once.
 //
 // A provider's access token is not spent: its library keeps one for weeks and
 // shows it at each sign-in.
@@ -75,7 +77,7 @@ func (is *Issuer) spend(ctx context.Context, c client.Client, who upstream.Ident
 		}
 	}
 	attempt := r.Device.AttemptID
-	if attempt == "" {
+	if attempt == "" && r.Subject.Nonce == "" {
 		attempt = "token " + base64.RawURLEncoding.EncodeToString(digest[:])
 	}
 	return spending{first.Session, attempt}, nil

@@ -73,7 +73,7 @@ func TestExchangeAnswerLost(t *testing.T) {
 	w.link("bob", "google", "g-1")
 	sessions := 0
 	for name, fields := range map[string][]string{"no name": nil, "install": {"install_id", "phone"}, "attempt": {"attempt_id", "a-1"},
-		"both": {"install_id", "tablet", "attempt_id", "a-1"}, "nonce": {"nonce", "n-1"}} {
+		"both": {"install_id", "tablet", "attempt_id", "a-1"}, "nonce": {"nonce", "n-1", "attempt_id", "a-1"}} {
 		w.in("XCHG-09 "+name, func(a attack) {
 			token := w.p.IDToken(w.person("g-1", "bob@gmail.com").With("nonce", nonceOf(fields)))
 			show := func(more ...string) answer {
@@ -111,6 +111,29 @@ func nonceOf(fields []string) any {
 		return fields[1]
 	}
 	return nil
+}
+
+// TestExchangeNonceOnce (XCHG-09): a nonce is good once. The sign-in that a crash
+// kept from being written is made when it is repeated; one that was written is not
+// answered again, unless the app named the attempt.
+func TestExchangeNonceOnce(t *testing.T) {
+	w, store := crashes(t)
+	w.link("bob", "google", "g-1")
+	token := w.p.IDToken(w.person("g-1", "bob@gmail.com").With("nonce", "n-1"))
+	show := func(more ...string) answer {
+		return w.shows("google", "id_token", token, append([]string{"nonce", "n-1"}, more...)...)
+	}
+	store.before = 1
+	w.want(show(), 503, "temporarily_unavailable", "")
+	if got := show(); got.status != 200 {
+		t.Errorf("the repeat was answered %d %s", got.status, got.body)
+	}
+	for _, more := range [][]string{nil, {"attempt_id", "a-1"}, {"install_id", "phone"}} {
+		w.want(show(more...), 400, "invalid_request", "")
+	}
+	if n := w.living("bob"); n != 1 {
+		t.Errorf("%d sessions, want 1", n)
+	}
 }
 
 // TestExchangeRepeatedTooLate (XCHG-09): within the overlap too a token opens
