@@ -96,7 +96,7 @@ func smuggling() (all []smuggle) {
 			all = append(all, smuggle{kind + ", " + one[0], one[1], becomes})
 		}
 	}
-	add(plain, "honest", [2]string{"length", form(length, five)}, [2]string{"a request in a body nobody reads", probe("", "")})
+	add(plain, "honest", [2]string{"length", form(length, five)}, [2]string{"no body", probe("", "")})
 	add(alone, "honest", [2]string{"chunks", form(chunked, chunks)})
 	all = append(all, codings()...)
 	all = append(all, lengths()...)
