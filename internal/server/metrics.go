@@ -145,6 +145,12 @@ func (m *metrics) store(figures func() StoreFigures) {
 		Help: "Operations that wait for the writer."}, func() float64 { return float64(figures().Queue) }))
 }
 
+// drift adds how far this machine's clock is from the database's.
+func (m *metrics) drift(ahead func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "holdfast_clock_ahead_seconds",
+		Help: "How far this machine's clock is ahead of the database's; below 0, behind."}, ahead))
+}
+
 // journal adds the figures of the revocation journal.
 func (m *metrics) journal(figures func() JournalFigures) {
 	m.registry.MustRegister(

@@ -2,10 +2,14 @@ package server_test
 
 import (
 	"context"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"holdfast.example/internal/feed"
+	"holdfast.example/internal/server"
+	"holdfast.example/internal/session"
 	"holdfast.example/verify"
 )
 
@@ -64,6 +68,49 @@ func TestSuspended(t *testing.T) {
 	}
 	h = a.refreshed(h)
 	a.alive(h.Access)
+}
+
+// elsewhere is a store on a machine with another clock.
+type elsewhere struct {
+	session.Store
+	ahead atomic.Int64
+}
+
+func (e *elsewhere) Now(ctx context.Context) (time.Time, error) {
+	now, err := e.Store.Now(ctx)
+	return now.Add(time.Duration(e.ahead.Load())), err
+}
+
+// TestClockDrifts (FAULT-10): a node whose clock is not the database's says so, once in
+// a while and as a figure, and is silent again when it was set right.
+func TestClockDrifts(t *testing.T) {
+	a, db := attacks(t), &elsewhere{}
+	a.rewire = func(p *server.Parts) { db.Store = p.Stores.Sessions; p.Stores.Sessions = db }
+	if err := a.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for i, step := range []struct {
+		by    time.Duration // the database's clock, seen from here
+		wait  time.Duration
+		lines int
+	}{
+		{0, 0, 0}, {5 * time.Second, 0, 0}, {6 * time.Second, 0, 1}, {6 * time.Second, 5 * time.Second, 0}, {7 * time.Second, 10 * time.Minute, 1},
+		{time.Second, 0, 0}, {-2 * time.Minute, 0, 1}, {-2 * time.Minute, time.Minute, 0}, {0, 0, 0},
+	} {
+		a.clock.advance(step.wait)
+		db.ahead.Store(int64(step.by))
+		if err := a.server.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lines += step.lines
+		if n := strings.Count(a.log.String(), "clock is not the database's"); n != lines {
+			t.Errorf("step %d: the log has %d lines about it, want %d", i, n, lines)
+		}
+		if ahead := a.figure("holdfast_clock_ahead_seconds"); ahead != -step.by.Seconds() {
+			t.Errorf("step %d: the figure is %v, want %v", i, ahead, -step.by.Seconds())
+		}
+	}
 }
 
 // TestRecordOutlivesTokens (CHAIN-09): as long as any service could accept a

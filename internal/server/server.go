@@ -138,6 +138,7 @@ type Server struct {
 	draining  atomic.Bool
 	// saidDegraded is when the log last said so, in nanoseconds since 1970.
 	saidDegraded atomic.Int64
+	drift        drift
 	served       atomic.Uint64
 }
 
@@ -197,6 +198,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 		Attempts: &limit.Attempts{Counters: s.counters(), Policy: attempts(c)}, Strangers: strangers(), Limits: c.Limits(), Now: p.Now,
 		Upstreams: s.Upstreams, Exchanges: s.exchanges(), Once: s.Once}
 	s.metrics.passwords(s.hasher)
+	s.metrics.drift(s.drift.seconds)
 	if p.Stores.Figures != nil {
 		s.metrics.store(p.Stores.Figures)
 	}
@@ -466,9 +468,13 @@ func (s *Server) Keep(ctx context.Context) {
 
 // Tick is one round of the house-keeper.
 func (s *Server) Tick(ctx context.Context) error {
+	before := s.now()
 	now, err := s.stores.Sessions.Now(ctx)
 	if err != nil {
 		return err
+	}
+	if ahead, tell := s.drift.look(before, now, s.now()); tell {
+		s.log.Warn("this machine's clock is not the database's: set it right, or its log is dated wrongly", "ahead_seconds", ahead.Seconds())
 	}
 	_, forgetErr := s.stores.Feed.Forget(ctx, now, purgeBatch)
 	remembered := now.Add(-s.config.EndedRetention)
