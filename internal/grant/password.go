@@ -3,6 +3,8 @@ package grant
 import (
 	"context"
 	"errors"
+	"strings"
+	"unicode"
 
 	"holdfast.example/internal/audit"
 	"holdfast.example/internal/client"
@@ -141,10 +143,8 @@ func checkFact(name, value string, longest int) error {
 	if len(value) > longest {
 		return fault.Newf(fault.InvalidRequest, "%s is longer than %d bytes", name, longest)
 	}
-	for _, r := range value {
-		if r < 0x20 || r == 0x7f {
-			return fault.Newf(fault.InvalidRequest, "%s contains a control character", name)
-		}
+	if strings.ContainsFunc(value, unicode.IsControl) { // those of C1 too: terminals obey them
+		return fault.Newf(fault.InvalidRequest, "%s contains a control character", name)
 	}
 	return nil
 }
