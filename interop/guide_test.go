@@ -44,3 +44,50 @@ func TestGuideSimpleJWT(t *testing.T) {
 		}
 	}
 }
+
+// toolkitAPI is the client of the other guide, with a secret in the place of its file.
+const toolkitAPI = `
+[[clients]]
+id = "orders-api"
+type = "confidential"
+secret = "orders-api-secret"
+grants = ["client_credentials"]
+scopes = ["introspection"]
+
+[[clients]]
+id = "dot-app"
+type = "public"
+first_party = true
+grants = ["password", "refresh_token"]
+scopes = ["read", "write"]
+access_format = "opaque"
+
+[[users]]
+username = "anna"
+password = "anna's password"
+
+[[users]]
+username = "nora"
+password = "nora's password"
+`
+
+// TestGuideToolkit: the settings of docs/guide/move-django-oauth-toolkit.md make a
+// resource server of django-oauth-toolkit ask here, and it does what the guide says:
+// it finds or makes its user, and remembers what it was told.
+func TestGuideToolkit(t *testing.T) {
+	name := python(t, needToolkit, "oauth2_provider, rest_framework, requests")
+	p := startAnother(t, toolkitAPI, "HOLDFAST_DOORS=dot /o")
+	cmd := child(t.Context(), t, name, filepath.Join("django", "toolkit.py"), filepath.Join("..", "docs", "guide", "move-django-oauth-toolkit.md"), p.base)
+	cmd.Env = append(cmd.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	output := new(syncBuffer)
+	cmd.Stderr = output
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, tail(output.String()))
+	}
+	const want = `{"who is known": "anna", "who is new": "nora", "without the scope": 403, "garbage": 401, ` +
+		`"signed out before the first question": 401, "signed out after it": "anna", "users": ["anna", "nora"]}`
+	if string(out) != want+"\n" {
+		t.Errorf("%s, want\n%s", out, want)
+	}
+}
