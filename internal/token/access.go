@@ -1,8 +1,6 @@
 package token
 
 import (
-	"encoding/json"
-	"strings"
 	"time"
 
 	"holdfast.example/internal/id"
@@ -43,14 +41,8 @@ type Access struct {
 	Pair *Pair
 }
 
-const (
-	// AccessType is the typ header of access tokens (RFC 9068 section 2.1).
-	AccessType = "at+jwt"
-	// OpaquePrefix opens every opaque access token.
-	OpaquePrefix = "hfa_"
-	// MaxOpaque bounds an opaque token before anything is decoded.
-	MaxOpaque = 4096
-)
+// AccessType is the typ header of access tokens (RFC 9068 section 2.1).
+const AccessType = "at+jwt"
 
 // Minter makes access and ID tokens.
 type Minter struct {
@@ -78,33 +70,6 @@ func (m Minter) JWT(a Access, alg string) (secret.Text, error) {
 		return secret.Text{}, err
 	}
 	return sign(s, AccessType, m.claims(a))
-}
-
-// Opaque seals an access token: the server reads it back from the string
-// itself, and nothing is stored.
-func (m Minter) Opaque(a Access) secret.Text {
-	return secret.New(OpaquePrefix + b64.EncodeToString(m.Keys.SealOpaque(m.claims(a))))
-}
-
-// OpenOpaque reads an opaque access token back. ErrNotOurs when it is not one;
-// its times are not checked.
-func (m Minter) OpenOpaque(t secret.Text) (Access, error) {
-	s, ok := strings.CutPrefix(t.Reveal(), OpaquePrefix)
-	if !ok || len(s) > MaxOpaque {
-		return Access{}, ErrNotOurs
-	}
-	sealed, err := b64.DecodeString(s)
-	if err != nil || b64.EncodeToString(sealed) != s {
-		return Access{}, ErrNotOurs
-	}
-	plain, ok := m.Keys.OpenOpaque(sealed)
-	if !ok {
-		if n := m.Keys.UnknownOpaque(sealed); n != 0 {
-			return Access{}, unknownKey{n}
-		}
-		return Access{}, ErrNotOurs
-	}
-	return m.parse(plain)
 }
 
 // claims writes the claim set. The order is fixed so that golden tests can read it.
@@ -137,42 +102,6 @@ func (m Minter) claims(a Access) []byte {
 		o.pair(*a.Pair)
 	}
 	return o.close()
-}
-
-// parse reads a claim set that this server wrote.
-func (m Minter) parse(b []byte) (Access, error) {
-	var c struct {
-		Iss      string          `json:"iss"`
-		Sub      string          `json:"sub"`
-		Aud      json.RawMessage `json:"aud"`
-		Exp      int64           `json:"exp"`
-		Iat      int64           `json:"iat"`
-		JTI      string          `json:"jti"`
-		Client   id.Client       `json:"client_id"`
-		Scope    string          `json:"scope"`
-		SID      string          `json:"sid"`
-		Epoch    uint32          `json:"epoch"`
-		Grant    string          `json:"grant"`
-		AuthTime int64           `json:"auth_time"`
-		ACR      string          `json:"acr"`
-		AMR      []string        `json:"amr"`
-	}
-	err := json.Unmarshal(b, &c)
-	if err != nil || c.Iss != m.Issuer {
-		return Access{}, ErrNotOurs
-	}
-	a := Access{ID: c.JTI, Subject: c.Sub, Client: c.Client, Scope: c.Scope, IssuedAt: time.Unix(c.Iat, 0).UTC(),
-		Expires: time.Unix(c.Exp, 0).UTC(), SID: c.SID, Epoch: c.Epoch, Grant: c.Grant, ACR: c.ACR, AMR: c.AMR}
-	if c.AuthTime != 0 {
-		a.AuthTime = time.Unix(c.AuthTime, 0).UTC()
-	}
-	var one string
-	if json.Unmarshal(c.Aud, &one) == nil {
-		a.Audience = []string{one}
-	} else if json.Unmarshal(c.Aud, &a.Audience) != nil {
-		return Access{}, ErrNotOurs
-	}
-	return a, nil
 }
 
 // sign makes a compact JWS (RFC 7515 section 7.1) in one buffer.
