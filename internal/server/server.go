@@ -20,7 +20,6 @@ import (
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/door/admin"
 	"holdfast.example/internal/door/oauth"
-	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 	"holdfast.example/internal/grant"
 	"holdfast.example/internal/idem"
@@ -229,27 +228,6 @@ func (s *Server) holdClients(mending bool) error {
 	return nil
 }
 
-// check holds the clients that stand and the list of breached passwords to the
-// settings, as the next start will, and looks the store over. What is about the
-// settings is a *fault.Error with the words of the problem.
-func (s *Server) check(ctx context.Context) error {
-	err := s.Clients.Fresh(ctx)
-	if err != nil {
-		return fault.Down(err)
-	}
-	err = s.holdClients(false)
-	if err == nil {
-		err = s.holdDoors(false)
-	}
-	if path := s.config.BreachedPasswords; err == nil && path != "" {
-		err = breach.List{Path: path}.Check()
-	}
-	if err != nil {
-		return fault.Wrap(fault.Internal, err, err.Error())
-	}
-	return s.stores.Check(ctx)
-}
-
 // longestAccess is the longest life any access token can have here: the cap of
 // opaque ones. Ends are remembered that long.
 const longestAccess = client.OpaqueCap
@@ -372,123 +350,3 @@ func (s *Server) Served() uint64 { return s.served.Load() }
 
 // Close stops what the server started: the processes that hash passwords.
 func (s *Server) Close() { s.hasher.Close() }
-
-// observe counts and logs what happens to sessions. Ends that nobody asked for
-// are worth a line.
-func (s *Server) observe(e session.Event) {
-	s.metrics.session(e)
-	switch {
-	case e.Verdict.Ahead > 0:
-		s.log.Error("the store lost commits: a refresh token is newer than what it remembers",
-			"sid", e.SID, "generations", uint32(e.Verdict.Ahead))
-	case e.Degraded:
-		s.sayDegraded()
-	case e.Ended != "":
-		s.log.Info("session ended", "sid", e.SID, "client", string(e.Client), "user", e.User.String(), "reason", string(e.Ended))
-	}
-}
-
-// degradedEvery is how often the log says that the store cannot be written: a
-// line for each refresh would fill what is full already. The metric counts them.
-const degradedEvery = 10 * time.Second
-
-func (s *Server) sayDegraded() {
-	now, last := s.now().UnixNano(), s.saidDegraded.Load()
-	if age := time.Duration(now - last); last != 0 && age >= 0 && age < degradedEvery {
-		return
-	}
-	if s.saidDegraded.CompareAndSwap(last, now) {
-		s.log.Warn("the store cannot be written: refreshes are answered with the same token")
-	}
-}
-
-// healthz answers while the process lives; it asks nobody.
-func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write([]byte(`{"status":"ok"}`))
-}
-
-// readyz tells a load balancer whether to send requests here: the store must
-// answer a read, and the server must not be draining. A store or a journal that cannot
-// be written does not close the gate: refreshes still answer.
-func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
-	defer cancel()
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	err := s.stores.Ready(ctx)
-	switch {
-	case s.draining.Load():
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte(`{"status":"draining"}`))
-	case err != nil:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte(`{"status":"the database does not answer"}`))
-	case s.stores.Writable(ctx) != nil:
-		_, _ = w.Write([]byte(`{"status":"read-only"}`))
-	case s.stores.Journal != nil && s.stores.Journal().Failing:
-		_, _ = w.Write([]byte(`{"status":"the revocation journal cannot be written"}`))
-	default:
-		_, _ = w.Write([]byte(`{"status":"ok"}`))
-	}
-}
-
-// readyWithin bounds the look at the store behind /readyz.
-const readyWithin = 2 * time.Second
-
-// The rounds of the house-keeper.
-const (
-	tickEvery  = key.ReloadEvery
-	purgeBatch = 500
-	// proofBatch and budgetBatch are how many of the rows that live for seconds or
-	// minutes are deleted in a round: whoever floods the server makes one for each
-	// request.
-	proofBatch, budgetBatch = 5_000, 20_000
-)
-
-// Keep does the regular work until the context ends: key life, clients changed
-// by another process, and the purge of what is long over. Each piece is bounded
-// and safe to be cut off anywhere.
-func (s *Server) Keep(ctx context.Context) {
-	t := time.NewTicker(tickEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.C:
-			err := s.Tick(ctx)
-			if err != nil && !errors.Is(err, context.Canceled) {
-				s.log.Warn("house-keeping failed and will be tried again", "error", err)
-			}
-		}
-	}
-}
-
-// Tick is one round of the house-keeper.
-func (s *Server) Tick(ctx context.Context) error {
-	before := s.now()
-	now, err := s.stores.Sessions.Now(ctx)
-	if err != nil {
-		return err
-	}
-	if ahead, tell := s.drift.look(before, now, s.now()); tell {
-		s.log.Warn("this machine's clock is not the database's: set it right, or its log is dated wrongly", "ahead_seconds", ahead.Seconds())
-	}
-	_, forgetErr := s.stores.Feed.Forget(ctx, now, purgeBatch)
-	remembered := now.Add(-s.config.EndedRetention)
-	_, purgeErr := s.stores.Sessions.Purge(ctx, remembered, remembered.Add(-s.config.LongestIdle(s.Clients)), purgeBatch)
-	_, auditErr := s.stores.Audit.Forget(ctx, now.Add(-s.config.AuditRetention), purgeBatch)
-	_, callsErr := s.stores.Calls.Forget(ctx, now.Add(-idem.Life), purgeBatch)
-	onceErr := s.Once.Tick(ctx, now, proofBatch)
-	var budgetErr error
-	if s.stores.Budgets != nil {
-		_, budgetErr = s.stores.Budgets.Forget(ctx, budgetBatch)
-	}
-	var upstreamErr error
-	if s.Upstreams != nil {
-		upstreamErr = errors.Join(s.Upstreams.Reload(ctx), s.Upstreams.Reseal(ctx))
-	}
-	return errors.Join(upstreamErr, s.Keys.Tick(ctx, now), s.Clients.Reload(ctx), forgetErr, purgeErr, auditErr, callsErr, onceErr, budgetErr)
-}
