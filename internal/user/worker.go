@@ -15,8 +15,9 @@ import (
 const (
 	// workerPatience is how long an answer may take before the process is given
 	// up: a started process and the dearest hash, many times over, also on a
-	// machine where others have the cores.
-	workerPatience = 10 * time.Second
+	// machine where others have the cores. It is longer than a request lives,
+	// because a start that applies a manifest waits longer than a person does.
+	workerPatience = 30 * time.Second
 	// maxTask bounds one task on the pipe, in bytes: two spellings of a password,
 	// grown by normalisation (at most three times) and base64, and a hash.
 	maxTask = 16 << 10
