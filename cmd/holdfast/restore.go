@@ -39,7 +39,7 @@ func (c *restoreCmd) Run(ctx context.Context, t terminal) error {
 	if err != nil {
 		return err
 	}
-	floor, says, err := c.floor(config, root, h)
+	floor, says, err := c.floor(t, config, root, h)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (c *restoreCmd) journals(own string) (paths []string, err error) {
 }
 
 // floor decides what a restore may not fall below.
-func (c *restoreCmd) floor(config server.Config, root key.Root, h archive.Header) (*archive.Floor, string, error) {
+func (c *restoreCmd) floor(t terminal, config server.Config, root key.Root, h archive.Header) (*archive.Floor, string, error) {
 	f := &archive.Floor{Root: root, Options: server.KeyOptions(config), Now: time.Now()}
 	paths, err := c.journals(config.Journal)
 	if err != nil {
@@ -141,7 +141,10 @@ func (c *restoreCmd) floor(config server.Config, root key.Root, h archive.Header
 	f.Ends, err = said.Since(h.Head, h.At())
 	whole := err == nil
 	if !whole && c.Floor != "" { // as much as is known
-		f.Ends, err = said.Since(h.Head, said.Began)
+		f.Ends, err = said.Later(h.Head), nil
+	}
+	if said.Torn > 0 {
+		fmt.Fprintf(t.err, "the journals end in %d bytes of a write that was cut off; nobody was told that it was done, and it counts for nothing\n", said.Torn)
 	}
 	switch {
 	case err != nil:

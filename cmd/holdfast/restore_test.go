@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"testing"
 	"time"
@@ -35,7 +36,7 @@ func TestEndAllHeedsTheJournal(t *testing.T) {
 	}
 	for name, made := range map[string]time.Time{"a backup since the journal began": now.Add(time.Minute), "an older backup": now.Add(-time.Hour)} {
 		c := restoreCmd{Floor: floorEnd, Journal: []string{path}}
-		f, _, err := c.floor(server.Config{}, key.Root{}, archive.Header{MadeAt: made.UnixMilli()})
+		f, _, err := c.floor(terminal{err: io.Discard}, server.Config{}, key.Root{}, archive.Header{MadeAt: made.UnixMilli()})
 		if err != nil || !f.Everybody || len(f.Ends) != 1 {
 			t.Errorf("%s: %v, and %+v", name, err, f)
 		}
@@ -72,7 +73,7 @@ func TestTheOwnJournalIsReadWithOthers(t *testing.T) {
 		{paths[0], paths[1:], 2}, {paths[0], nil, 1}, {paths[0], paths[:1], 1}, {missing, paths[:1], 1}, {"", paths, 2},
 	} {
 		c := restoreCmd{Journal: tt.named}
-		f, _, err := c.floor(server.Config{Journal: tt.own}, key.Root{}, archive.Header{MadeAt: now.Add(time.Minute).UnixMilli()})
+		f, _, err := c.floor(terminal{err: io.Discard}, server.Config{Journal: tt.own}, key.Root{}, archive.Header{MadeAt: now.Add(time.Minute).UnixMilli()})
 		if err != nil || len(f.Ends) != tt.want {
 			t.Errorf("own %q, named %q: %v, %+v", tt.own, tt.named, err, f)
 		}

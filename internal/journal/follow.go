@@ -14,12 +14,15 @@ import (
 // may have forgotten them, so that another sync would succeed without them. They are
 // written again.
 func (j *Journal) follow(ctx context.Context) (written int, err error) {
-	upTo := j.owed.moment()
+	upTo, known := j.owed.moment(), j.last
 	if err := j.stillThere(); err != nil {
 		return 0, err
 	}
 	end, last := j.end, j.last
 	written, err = j.take(ctx)
+	if err == nil && j.last < known { // the file was cut, and the record has forgotten what it had
+		err = j.mark(known)
+	}
 	if j.end > end {
 		if failed := j.sync(j.file); failed != nil {
 			j.end, j.last = end, last
@@ -102,7 +105,8 @@ func (j *Journal) append(entries []feed.Entry) error {
 }
 
 // stillThere notices that the file was moved away, as a log would be rotated, and
-// begins a new one.
+// begins a new one. One that became shorter or longer without this journal is read
+// again: what was cut off it is written once more, as far as the record has it.
 func (j *Journal) stillThere() error {
 	if j.file != nil {
 		mine, err := j.file.Stat()
@@ -110,7 +114,7 @@ func (j *Journal) stillThere() error {
 			return err
 		}
 		there, err := os.Stat(j.path)
-		if err == nil && os.SameFile(mine, there) {
+		if err == nil && os.SameFile(mine, there) && mine.Size() == j.end {
 			return nil
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

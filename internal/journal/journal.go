@@ -144,7 +144,7 @@ func (j *Journal) open() error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	j.file, j.end, j.last = f, end, max(c.After, c.last, j.last)
+	j.file, j.end, j.last = f, end, max(c.After, c.last)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package journal
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,7 +77,7 @@ func entryLine(e feed.Entry) []byte {
 type Contents struct {
 	// Began is since when nothing is missing.
 	Began time.Time
-	// After is the position that the journal goes on from.
+	// After is the position behind which nothing is missing.
 	After   int64
 	Entries []feed.Entry
 	// Torn is how many bytes behind the last whole line are none: a write that was cut
@@ -109,12 +110,13 @@ func Read(paths ...string) (Contents, error) {
 	if len(all) == 0 {
 		return Contents{}, errors.New("no journal was named")
 	}
-	slices.SortStableFunc(all, func(a, b Contents) int { return a.Began.Compare(b.Began) })
+	// Positions tell what follows what; a clock may have gone back in between.
+	slices.SortStableFunc(all, func(a, b Contents) int { return cmp.Or(cmp.Compare(a.After, b.After), a.Began.Compare(b.Began)) })
 	whole := all[0]
 	whole.earlier = nil
 	for _, c := range all[1:] {
 		if c.After > whole.last && c.After > whole.After { // something between them is missing
-			whole.Began = c.Began
+			whole.Began, whole.After = c.Began, c.After
 		}
 		whole.Entries = append(whole.Entries, c.Entries...)
 		whole.Torn += c.Torn
@@ -215,17 +217,23 @@ func (c *Contents) take(n int, line []byte, keep bool) bool {
 }
 
 // Since gives the entries that a backup whose record ended at a position does not
-// have. It refuses a journal that began after the backup was made.
+// have. It refuses a journal that began after the backup was made, by its clock or by
+// its positions.
 func (c Contents) Since(position int64, made time.Time) ([]feed.Entry, error) {
-	if c.Began.After(made) {
+	if c.Began.After(made) || c.After > position {
 		return nil, fmt.Errorf("the journal knows what ended since %s, and the backup was made at %s: what ended in between is missing; name the older journal, too, or say --floor",
 			c.Began.Format(time.RFC3339), made.Format(time.RFC3339))
 	}
-	var later []feed.Entry
+	return c.Later(position), nil
+}
+
+// Later gives what is known to have come after a position, whether or not something is
+// missing.
+func (c Contents) Later(position int64) (later []feed.Entry) {
 	for _, e := range c.Entries {
 		if e.Position > position {
 			later = append(later, e)
 		}
 	}
-	return later, nil
+	return later
 }
