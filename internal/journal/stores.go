@@ -69,30 +69,17 @@ func (s sessions) Load(ctx context.Context, which id.Session) (session.Loaded, e
 	return l, nil
 }
 
-// Open implements session.Store.
+// Open implements session.Store. Whether a sign-in that replaced another session may be
+// answered a second time is the Keeper's question (session.Keeper.Settled).
 func (s sessions) Open(ctx context.Context, o session.Opening) error {
 	ends := slices.ContainsFunc(o.Replaces, func(c session.Change) bool { return len(c.Entries) > 0 })
 	err := s.j.after(ctx, s.Store.Open(ctx, o), ends)
 	if err != nil && ends && !errors.Is(err, session.ErrChanged) {
-		s.j.owed.add(o.Session.ID)
 		for _, c := range o.Replaces {
 			s.j.owed.add(c.Next.ID)
 		}
 	}
 	return err
-}
-
-// ByInstall implements session.Store. A sign-in that replaced another session and was
-// not acknowledged is not answered a second time before the journal has that end.
-func (s sessions) ByInstall(ctx context.Context, u id.User, c id.Client, install [16]byte) (session.Loaded, error) {
-	l, err := s.Store.ByInstall(ctx, u, c, install)
-	if err == nil && s.j.owed.has(l.Session.ID) {
-		err = s.j.Sync(ctx)
-	}
-	if err != nil {
-		return session.Loaded{}, err
-	}
-	return l, nil
 }
 
 // EndAll implements session.Store.

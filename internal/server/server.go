@@ -180,7 +180,7 @@ func New(ctx context.Context, c Config, p Parts) (*Server, error) {
 		s.Users.Breached = breach.List{Path: c.BreachedPasswords}
 	}
 	s.Sessions = &session.Keeper{Store: p.Stores.Sessions, Tokens: token.Refreshes{Keys: s.Keys}, Names: s.Keys,
-		EntryLife: feed.Life(longestAccess), Observe: s.observe}
+		EntryLife: feed.Life(longestAccess), Observe: s.observe, Settled: p.Stores.Settled}
 	s.Users.Ended = s.Sessions.NoticeAll
 	s.Once = &once.Keeper{Store: p.Stores.Once, Seal: s.Keys, Now: p.Now}
 	err = s.openUpstreams(ctx, p)

@@ -35,6 +35,10 @@ type Keeper struct {
 	EntryLife time.Duration
 	// Observe, when set, hears of every decision and every end.
 	Observe func(Event)
+	// Settled, when set, returns once what ended before the call can be acknowledged;
+	// the error is Unavailable. A sign-in that is answered again asks it, because the
+	// first time may have failed over the end of the session that it replaced.
+	Settled func(context.Context) error
 }
 
 // Names gives sessions their outside name, the sid.
@@ -250,7 +254,7 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 			case err != nil:
 				return Turn{}, fault.Down(err)
 			case sameSignIn(l, in, attempt):
-				return k.again(l), nil
+				return k.again(ctx, l)
 			default:
 				return Turn{}, ErrOpened
 			}
@@ -263,7 +267,7 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 			case err != nil:
 				return Turn{}, fault.Down(err)
 			case sameSignIn(l, in, attempt):
-				return k.again(l), nil
+				return k.again(ctx, l)
 			default:
 				replaces = append(replaces, k.ending(ctx, l, in.Policy, fault.Replaced))
 			}
@@ -289,9 +293,16 @@ func (k *Keeper) Open(ctx context.Context, in SignIn) (Turn, error) {
 	return Turn{}, fault.Down(unknown)
 }
 
-// again is the answer to a sign-in whose answer was lost.
-func (k *Keeper) again(l Loaded) Turn {
-	return Turn{Session: l.Session, Token: k.newest(l.Session), Answer: Repeated, Now: l.Now}
+// again is the answer to a sign-in whose answer was lost. It says that the session
+// which it replaced is over; only an install has one to replace.
+func (k *Keeper) again(ctx context.Context, l Loaded) (Turn, error) {
+	if k.Settled != nil && l.Session.Device.HasInstall() {
+		err := k.Settled(ctx)
+		if err != nil {
+			return Turn{}, fault.Down(err)
+		}
+	}
+	return Turn{Session: l.Session, Token: k.newest(l.Session), Answer: Repeated, Now: l.Now}, nil
 }
 
 // opened is the account of a sign-in.
