@@ -7,7 +7,6 @@ package form
 
 import (
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -85,7 +84,7 @@ func read(w http.ResponseWriter, r *http.Request, multipart bool) (Values, error
 	if len(r.Header["Content-Type"]) > 1 {
 		return Values{}, fault.New(fault.UnsupportedMediaType, "send one Content-Type header")
 	}
-	kind, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	kind, params, err := ParseMediaType(r.Header.Get("Content-Type"))
 	charset := params["charset"]
 	multipart = multipart && kind == multipartType
 	if err != nil || kind != mediaType && !multipart || charset != "" && !strings.EqualFold(charset, "utf-8") {

@@ -2,6 +2,7 @@ package form
 
 import (
 	"fmt"
+	"io"
 	"mime/multipart"
 	"strings"
 	"testing"
@@ -68,6 +69,62 @@ func TestParseMultipart(t *testing.T) {
 	}
 }
 
+// TestMultipartDoubtful: what one reader of multipart forgives and another does not is
+// refused, so that nobody who reads a body before us sees other fields in it.
+func TestMultipartDoubtful(t *testing.T) {
+	const end = "--x--"
+	good := part(named("a", ""), "b")
+	for name, body := range map[string]string{
+		"lines of LF":                         strings.ReplaceAll(good+end, "\r\n", "\n"),
+		"a boundary that ends with LF":        "--x\n" + named("a", "") + "\r\n\r\nb\r\n" + end,
+		"a boundary after LF":                 "--x\r\n" + named("a", "") + "\r\n\r\nb\n" + end,
+		"a header that ends with LF":          part(named("a", "\nContent-Type: text/plain"), "b") + end,
+		"a header that ends with CR":          part(named("a", "\rX: y"), "b") + end,
+		"a blank line of LF":                  part(named("a", "\n\nb"), "c") + end,
+		"a folded header":                     part("Content-Disposition: form-data;\r\n name=\"a\"", "b") + end,
+		"a boundary in a line":                part(named("a", ""), "b--x") + end,
+		"a boundary and more":                 part(named("a", ""), "b\r\n--xy\r\nc") + end,
+		"a boundary in what comes before":     "see --x\r\n" + good + end,
+		"a part after the end":                good + end + "\r\n" + part(named("a", ""), "c") + end,
+		"an end in the middle of a line":      good + end + "x",
+		"a second name":                       part(named("c", "; name*=utf-8''a"), "b") + end,
+		"a name in pieces":                    part("Content-Disposition: form-data; name*0=\"a\"; name*1=\"b\"", "b") + end,
+		"a backslash in a name":               part(named(`a\"`, "")+"", "b") + end,
+		"a backslash that escapes nothing":    part(named(`a\b`, ""), "b") + end,
+		"two encodings":                       part(named("a", "\r\nContent-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64"), "Yg==") + end,
+		"an empty encoding and one":           part(named("a", "\r\nContent-Transfer-Encoding:\r\nContent-Transfer-Encoding: base64"), "Yg==") + end,
+		"two types":                           part(named("a", "\r\nContent-Type: text/plain\r\nContent-Type: text/plain; charset=utf-7"), "b") + end,
+		"a second charset":                    part(named("a", "\r\nContent-Type: text/plain; charset=utf-7; charset*=utf-8''utf-8"), "b") + end,
+		"a space before the colon":            part("Content-Disposition : form-data; name=\"a\"", "b") + end,
+		"a header without a colon":            part(named("a", "\r\nX"), "b") + end,
+		"no header":                           part("", "b") + end,
+		"not closed":                          good + "--x",
+		"a part that begins behind its mark":  "--x " + named("a", "") + "\r\n\r\nb\r\n" + end,
+		"a boundary longer than it should be": "---x\r\n" + named("a", "") + "\r\n\r\nb\r\n" + end,
+	} {
+		if v, err := ParseMultipart(body, "x"); !fault.Is(err, fault.InvalidRequest) {
+			t.Errorf("%s: %q, %v", name, v.names, err)
+		}
+	}
+	for _, boundary := range []string{"x ", "x\ty", "é", "x\"", "x;y", "x*"} {
+		if _, err := ParseMultipart("--"+boundary+"--", boundary); !fault.Is(err, fault.InvalidRequest) {
+			t.Errorf("the boundary %q: %v", boundary, err)
+		}
+	}
+	for name, body := range map[string]string{
+		"room behind a boundary": "--x \t\r\n" + named("a", "") + "\r\n\r\nb\r\n--x-- \r\n",
+		"an empty line before":   "\r\n" + good + end,
+		"a length":               part("content-length: 1\r\n"+named("a", ""), "b") + end,
+	} {
+		if v, err := ParseMultipart(body, "x"); err != nil || v.Get("a") != "b" {
+			t.Errorf("%s: %q, %v", name, v.Get("a"), err)
+		}
+	}
+	if v, err := ParseMultipart("--x\r\n"+named("a", "")+"\r\n\r\n"+end, "x"); err != nil || len(v.names) != 1 || v.Has("a") {
+		t.Errorf("a part that is only a header: %q, %v", v.names, err)
+	}
+}
+
 // TestMultipartAsWritten: what another writer writes is read as it was meant.
 func TestMultipartAsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -95,12 +152,14 @@ func TestMultipartAsWritten(t *testing.T) {
 }
 
 // FuzzMultipart: no body crashes the reader, what it reads is text that was in the
-// body, and no name stands there twice.
+// body, no name stands there twice, and another reader reads the same.
 func FuzzMultipart(f *testing.F) {
 	f.Add(part(named("a", ""), "b")+"--x--", "x")
 	f.Add(part(named("a", `; filename="f"`), "b")+"--x--", "x")
 	f.Add("--x\n"+named("a", "")+"\n\nb\n--x--", "x")
 	f.Add("--x--", "")
+	f.Add(part(named("a", ""), "b")+"--x--\r\n"+part(named("a", ""), "c")+"--x--", "x")
+	f.Add("\r\n--x\t\r\n"+named("a", "\r\ncontent-type: text/plain; charset=utf-8")+"\r\n\r\n--x--", "x")
 	f.Fuzz(func(t *testing.T, body, boundary string) {
 		v, err := ParseMultipart(body, boundary)
 		if err != nil {
@@ -108,6 +167,20 @@ func FuzzMultipart(f *testing.F) {
 				t.Fatal(err)
 			}
 			return
+		}
+		other := multipart.NewReader(strings.NewReader(body), boundary)
+		for i, name := range v.names {
+			p, err := other.NextRawPart()
+			if err != nil {
+				t.Fatalf("another reader does not see %q: %v", name, err)
+			}
+			value, err := io.ReadAll(p)
+			if err != nil || p.FormName() != name || string(value) != v.values[i] {
+				t.Fatalf("another reader sees %q is %q, not %q is %q: %v", p.FormName(), value, name, v.values[i], err)
+			}
+		}
+		if _, err := other.NextRawPart(); err != io.EOF {
+			t.Fatalf("another reader sees more: %v", err)
 		}
 		seen := map[string]bool{}
 		for i, name := range v.names {

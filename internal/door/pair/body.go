@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -108,7 +107,7 @@ func read(w http.ResponseWriter, r *http.Request) (values, error) {
 		return values{}, nil
 	}
 	sent := strings.Join(r.Header["Content-Type"], ", ")
-	kind, params, err := mime.ParseMediaType(sent)
+	kind, params, err := form.ParseMediaType(sent)
 	charset := params["charset"]
 	plain := err == nil && len(r.Header["Content-Type"]) == 1 && (charset == "" || strings.EqualFold(charset, "utf-8")) && r.Header.Get("Content-Encoding") == ""
 	switch {

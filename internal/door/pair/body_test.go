@@ -41,6 +41,7 @@ func TestBodies(t *testing.T) {
 		{typeMulti + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nx\r\n--x--\r\n", 0},
 		{typeMulti, "--x--", 400}, {typeMulti + "; boundary=x", "token=x", 400},
 		{typeMulti + "; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"token\"; filename=\"t\"\r\n\r\nx\r\n--x--\r\n", 400},
+		{typeMulti + "; boundary*0=x", "--x\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nx\r\n--x--\r\n", 415},
 		{typeMulti + "; boundary=x", strings.Repeat("a", form.MaxBody+1), 413},
 		{typeJSON + "; charset=utf-16", `{}`, 415}, {"a b", "x", 415},
 		{typeJSON, strings.Repeat(" ", form.MaxBody+1), 413}, {typeForm, strings.Repeat("a", form.MaxBody+1), 413},
