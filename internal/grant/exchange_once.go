@@ -6,12 +6,14 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"holdfast.example/internal/client"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/once"
+	"holdfast.example/internal/secret"
 	"holdfast.example/internal/upstream"
 )
 
@@ -56,7 +58,7 @@ func (is *Issuer) spend(ctx context.Context, c client.Client, who upstream.Ident
 	if err != nil {
 		return spending{}, fault.Down(err)
 	}
-	digest := sha256.Sum256([]byte(r.Subject.Token.Reveal()))
+	digest := tokenDigest(r.Subject.Token)
 	mine := spent{Session: id.NewSession(), By: once.NewKey("attempt", string(c.ID), r.Device.InstallID, r.Device.AttemptID), At: now.UnixMilli()}
 	life := min(who.Expires.Sub(is.Now()), upstream.MaxAge) + 2*upstream.Skew
 	first, err := is.keep(ctx, once.NewKey("exchange", who.Upstream, string(digest[:])), mine, life)
@@ -81,6 +83,14 @@ func (is *Issuer) spend(ctx context.Context, c client.Client, who upstream.Ident
 		attempt = "token " + base64.RawURLEncoding.EncodeToString(digest[:])
 	}
 	return spending{first.Session, attempt}, nil
+}
+
+// tokenDigest names an ID token by what its signature covers. Not by the signature:
+// whoever has a token of ES256 can make a second good one of it, without the key.
+func tokenDigest(t secret.Text) [sha256.Size]byte {
+	whole := t.Reveal()
+	signed := whole[:max(0, strings.LastIndexByte(whole, '.'))]
+	return sha256.Sum256([]byte(signed))
 }
 
 // keep remembers a spending under a key, and gives the one that was there first.
