@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
 // Hash is the SHA-1 of a password.
@@ -60,25 +61,39 @@ func (l List) Has(h Hash) (bool, error) {
 }
 
 // open opens the file and tells its size in bytes. What is no regular file is
-// not opened: a pipe would let us wait.
+// not opened, because opening a device can do something.
 func (l List) open() (*os.File, int64, error) {
 	info, err := os.Stat(l.Path)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the list of breached passwords cannot be read: %w", err)
+		return nil, 0, unreadable(err)
 	}
 	if !info.Mode().IsRegular() {
 		return nil, 0, errNoFile
 	}
-	f, err := os.Open(l.Path)
+	return openRegular(l.Path)
+}
+
+// openRegular opens what stands there by now, which may be something else than a
+// moment ago. It waits for nobody to write into a pipe.
+func openRegular(path string) (*os.File, int64, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, fmt.Errorf("the list of breached passwords cannot be read: %w", err)
+		return nil, 0, unreadable(err)
 	}
-	info, err = f.Stat() // of what was opened, not of what stood there before
+	info, err := f.Stat()
 	if err != nil {
 		f.Close()
-		return nil, 0, fmt.Errorf("the list of breached passwords cannot be read: %w", err)
+		return nil, 0, unreadable(err)
+	}
+	if !info.Mode().IsRegular() {
+		f.Close()
+		return nil, 0, errNoFile
 	}
 	return f, info.Size(), nil
+}
+
+func unreadable(err error) error {
+	return fmt.Errorf("the list of breached passwords cannot be read: %w", err)
 }
 
 // Samples of Check, each of window bytes.

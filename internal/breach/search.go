@@ -110,5 +110,5 @@ func readPiece(f io.ReaderAt, at, length int64) ([]byte, error) {
 	if errors.Is(err, io.EOF) {
 		err = errors.New("it became shorter meanwhile")
 	}
-	return nil, fmt.Errorf("the list of breached passwords cannot be read: %w", err)
+	return nil, unreadable(err)
 }
