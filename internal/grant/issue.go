@@ -2,6 +2,7 @@ package grant
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -92,11 +93,15 @@ func (is *Issuer) dialect(ctx context.Context, c client.Client, e earned, a *tok
 
 // access mints the access token in a form.
 func (is *Issuer) access(c client.Client, form client.Format, a token.Access) (secret.Text, error) {
+	mint := func() (secret.Text, error) { return is.Minter.JWT(a, c.AccessAlg) }
 	if form == client.Opaque {
-		return is.Minter.Opaque(a), nil
+		mint = func() (secret.Text, error) { return is.Minter.Opaque(a) }
 	}
-	t, err := is.Minter.JWT(a, c.AccessAlg)
-	if err != nil {
+	t, err := mint()
+	switch {
+	case errors.Is(err, token.ErrTooLong):
+		return secret.Text{}, fault.Wrap(fault.InvalidScope, err, "the access token would be too long for anybody to read; ask for fewer scopes, or for one audience alone")
+	case err != nil:
 		return secret.Text{}, fault.Wrap(fault.Internal, err, "the server could not sign the token; repeat the request")
 	}
 	return t, nil

@@ -395,6 +395,26 @@ func TestTokensOfAnySize(t *testing.T) {
 	})
 }
 
+// TestAccessTooLong: a client that is registered for more than a token can carry gets
+// no token that nobody reads, and is told what to ask for.
+func TestAccessTooLong(t *testing.T) {
+	a := attacks(t)
+	var scopes []string
+	for i := range 70 {
+		scopes = append(scopes, fmt.Sprintf("%q", fmt.Sprintf("s%02d:%s", i, strings.Repeat("x", 120))))
+	}
+	for _, format := range []string{"jwt", "opaque"} {
+		a.apply(fmt.Sprintf("[[clients]]\nid = \"long\"\ntype = \"confidential\"\nsecret = \"the-secret-of-the-long-one\"\ngrants = [\"client_credentials\"]\nscopes = [\"read\", %s]\naccess_format = %q\n",
+			strings.Join(scopes, ", "), format))
+		ask := []string{"grant_type", "client_credentials", "client_id", "long", "client_secret", "the-secret-of-the-long-one"}
+		a.want(a.post("/oauth2/token", ask...), 400, "invalid_scope", "")
+		short := a.holds(a.post("/oauth2/token", append(ask, "scope", "read")...), "long")
+		if got := a.introspect(short.Access); short.status != 200 || !strings.Contains(string(got.body), `"active":true`) {
+			t.Errorf("%s: answered %d, and the token is %s", format, short.status, got.body)
+		}
+	}
+}
+
 // TestOpaqueTokens (JOSE-17, REST-01): the sealed form has one spelling too, and
 // every changed bit is noticed.
 func TestOpaqueTokens(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"holdfast.example/internal/id"
 	"holdfast.example/internal/key"
 	"holdfast.example/internal/secret"
+	"holdfast.example/verify"
 )
 
 // Access is what an access token says (RFC 9068 section 2.2), in either form.
@@ -63,13 +64,17 @@ type MintKeys interface {
 }
 
 // JWT signs an access token with the current key of an algorithm ("" is the
-// server's default).
+// server's default). The error is ErrTooLong, or that of the keys.
 func (m Minter) JWT(a Access, alg string) (secret.Text, error) {
 	s, err := m.Keys.Signer(alg)
 	if err != nil {
 		return secret.Text{}, err
 	}
-	return sign(s, AccessType, m.claims(a))
+	t, err := sign(s, AccessType, m.claims(a))
+	if err == nil && len(t.Reveal()) > verify.MaxToken {
+		return secret.Text{}, ErrTooLong
+	}
+	return t, err
 }
 
 // claims writes the claim set. The order is fixed so that golden tests can read it.

@@ -99,7 +99,7 @@ func TestReaderReadsBothForms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]secret.Text{"JWT": jwt, "opaque": m.Opaque(a)} {
+	for name, text := range map[string]secret.Text{"JWT": jwt, "opaque": must(m.Opaque(a))} {
 		got, err := r.Access(t.Context(), text, start)
 		if err != nil || !reflect.DeepEqual(got, a) {
 			t.Errorf("%s: got %+v, %v", name, got, err)
@@ -125,7 +125,7 @@ func TestReaderRefusesOtherTokens(t *testing.T) {
 	}
 	c := token.Refreshes{Keys: ring}
 	refresh := c.Encode(id.NewSession(), own, 1, start)
-	opaque := m.Opaque(someAccess()).Reveal()
+	opaque := must(m.Opaque(someAccess())).Reveal()
 	for name, text := range map[string]secret.Text{
 		"ID token": idToken, "refresh token": refresh,
 		"refresh token in JWT dress": c.Dress(refresh, must(c.Decode(refresh)), token.DressClaims{Subject: "usr_abc"}),

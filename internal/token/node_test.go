@@ -66,7 +66,7 @@ func TestAnotherNodesKey(t *testing.T) {
 	s := id.NewSession()
 	fresh := there.Encode(s, own, 7, start)
 	dressed := there.Dress(fresh, must(there.Decode(fresh)), token.DressClaims{Subject: "usr_x"})
-	access := token.Minter{Keys: a, Issuer: "https://id.test"}.Opaque(token.Access{ID: "x", Subject: "usr_x", Audience: []string{"api"}, Expires: start.Add(time.Hour)})
+	access := must(token.Minter{Keys: a, Issuer: "https://id.test"}.Opaque(token.Access{ID: "x", Subject: "usr_x", Audience: []string{"api"}, Expires: start.Add(time.Hour)}))
 	cookie := token.Minter{Keys: a}.Web(token.WebSession{Session: s, Expires: start.Add(time.Hour)})
 	reader := token.Reader{Minter: token.Minter{Keys: b, Issuer: "https://id.test"}}
 
@@ -95,7 +95,7 @@ func TestAnotherNodesKey(t *testing.T) {
 		t.Errorf("another node's web session: %+v %v", w, err)
 	}
 	turn(t, a, key.Opaque)
-	access = token.Minter{Keys: a, Issuer: "https://id.test"}.Opaque(token.Access{ID: "x", Subject: "usr_x", Audience: []string{"api"}, Expires: start.Add(time.Hour)})
+	access = must(token.Minter{Keys: a, Issuer: "https://id.test"}.Opaque(token.Access{ID: "x", Subject: "usr_x", Audience: []string{"api"}, Expires: start.Add(time.Hour)}))
 	if got, err := reader.Access(t.Context(), access, start); err != nil || got.ID != "x" {
 		t.Errorf("another node's access token: %+v %v", got, err)
 	}

@@ -14,7 +14,8 @@ import (
 const (
 	// OpaquePrefix opens every opaque access token.
 	OpaquePrefix = "hfa_"
-	// MaxOpaque bounds an opaque token before anything is decoded.
+	// MaxOpaque bounds what follows the prefix, in characters, before anything is
+	// decoded.
 	MaxOpaque = 4096
 	// opaqueUse keeps an access token apart from everything else that is sealed under
 	// the same key, and says how it is written. Its number changes with the writing.
@@ -27,9 +28,13 @@ const (
 // Opaque seals an access token: the server reads it back from the string
 // itself, and nothing is stored. It is written tightly, because some of those who
 // keep our tokens have room for 255 characters (the tables of django-oauth-toolkit);
-// long scopes and audiences can make it longer.
-func (m Minter) Opaque(a Access) secret.Text {
-	return secret.New(OpaquePrefix + b64.EncodeToString(m.Keys.SealOpaque(m.tight(a))))
+// long scopes and audiences can make it longer. The error is ErrTooLong.
+func (m Minter) Opaque(a Access) (secret.Text, error) {
+	text := b64.EncodeToString(m.Keys.SealOpaque(m.tight(a)))
+	if len(text) > MaxOpaque {
+		return secret.Text{}, ErrTooLong
+	}
+	return secret.New(OpaquePrefix + text), nil
 }
 
 // OpenOpaque reads an opaque access token back. ErrNotOurs when it is not one;

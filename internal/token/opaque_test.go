@@ -3,6 +3,7 @@ package token_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -50,8 +51,8 @@ func TestOpaqueTellsAll(t *testing.T) {
 	m, other := token.Minter{Keys: ring, Issuer: issuer}, token.Minter{Keys: ring, Issuer: issuer + "/"}
 	rapid.Check(t, func(t *rapid.T) {
 		a := drawn(t)
-		text := m.Opaque(a)
-		if len(text.Reveal()) > token.MaxOpaque {
+		text, err := m.Opaque(a)
+		if err != nil {
 			t.Skip("longer than what is read")
 		}
 		got, err := m.OpenOpaque(text)
@@ -72,7 +73,7 @@ func TestOpaqueIsShort(t *testing.T) {
 		Scope: "openid profile email read write offline_access", IssuedAt: start, Expires: start.Add(10 * time.Hour),
 		SID: id.NewToken(), Epoch: 300, Grant: "password", AuthTime: start.Add(-1000 * 24 * time.Hour), ACR: "aal1", AMR: []string{"pwd"}}
 	const room = 255
-	if n := len(m.Opaque(a).Reveal()); n > room {
+	if n := len(must(m.Opaque(a)).Reveal()); n > room {
 		t.Errorf("%d characters", n)
 	}
 }
@@ -86,10 +87,40 @@ func TestOpaqueStaysAsItIs(t *testing.T) {
 	a := token.Access{ID: "AAAAAAAAAAAAAAAAAAAAAA", Subject: id.User{1, 2}.String(), Client: "demo-native", Audience: []string{issuer, "api"},
 		Scope: "openid revocations.read other otp", IssuedAt: at, Expires: at.Add(time.Hour), SID: "BAAAAAAAAAAAAAAAAAAAAA", Epoch: 300, Grant: "drf-jwt",
 		AuthTime: at.Add(-time.Minute), ACR: "aal1", AMR: []string{"pwd", "mfa"}}
-	sealed, _ := b64.DecodeString(strings.TrimPrefix(m.Opaque(a).Reveal(), token.OpaquePrefix))
+	sealed, _ := b64.DecodeString(strings.TrimPrefix(must(m.Opaque(a)).Reveal(), token.OpaquePrefix))
 	plain, ok := ring.OpenOpaque(sealed)
 	if got, want := hex.EncodeToString(plain), "686661313d38e146cf9fbc8c808495b00da03841000000000000000000000000000000002c64656d6f2d6e6174697665010102000000000000000000000000000004000c617069080266146f74686572724104000000000000000000000000000000d8045a2e04326e78"; !ok || got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+// TestTooLong: a token is read, or it is not made. A client may have a hundred scopes
+// and a hundred audiences.
+func TestTooLong(t *testing.T) {
+	ring := openRing(t)
+	m := token.Minter{Keys: ring, Issuer: issuer}
+	r := reader(t, ring, m)
+	for form, c := range map[string]struct {
+		mint func(token.Access) (secret.Text, error)
+		room int // for so many characters there is
+	}{
+		"opaque": {m.Opaque, 2800}, "JWT": {func(a token.Access) (secret.Text, error) { return m.JWT(a, "") }, 5400},
+	} {
+		n := c.room
+		for ; ; n++ {
+			a := someAccess()
+			a.Scope = strings.Repeat("s", n) + " end"
+			text, err := c.mint(a)
+			if errors.Is(err, token.ErrTooLong) {
+				break
+			}
+			if got, err := r.Access(t.Context(), text, start); err != nil || got.Scope != a.Scope {
+				t.Fatalf("%s of %d characters: %v", form, len(text.Reveal()), err)
+			}
+		}
+		if n == c.room {
+			t.Errorf("%s: there is no room for %d characters", form, n)
+		}
 	}
 }
 
@@ -99,7 +130,7 @@ func FuzzOpaque(f *testing.F) {
 	ring := openRing(f)
 	m := token.Minter{Keys: ring, Issuer: issuer}
 	opened := func(t token.Access) []byte {
-		sealed, _ := b64.DecodeString(strings.TrimPrefix(m.Opaque(t).Reveal(), token.OpaquePrefix))
+		sealed, _ := b64.DecodeString(strings.TrimPrefix(must(m.Opaque(t)).Reveal(), token.OpaquePrefix))
 		plain, _ := ring.OpenOpaque(sealed)
 		return plain
 	}
@@ -121,7 +152,7 @@ func FuzzOpaque(f *testing.F) {
 			if !bytes.HasPrefix(b, whole[:12]) {
 				t.Fatalf("%q passed as an access token", b)
 			}
-			if back, err := m.OpenOpaque(m.Opaque(a)); err != nil || !reflect.DeepEqual(back, a) {
+			if back, err := m.OpenOpaque(must(m.Opaque(a))); err != nil || !reflect.DeepEqual(back, a) {
 				t.Fatalf("%v\n got %+v\nwant %+v", err, back, a)
 			}
 		}

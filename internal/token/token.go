@@ -21,6 +21,10 @@ var b64 = base64.RawURLEncoding.Strict()
 // unknown key. Its bearer learns nothing from which it was.
 var ErrNotOurs = errors.New("token: not a token of this server")
 
+// ErrTooLong is the refusal to make an access token that nobody would read, this
+// server neither: its scopes and audiences are too many or too long.
+var ErrTooLong = errors.New("token: the access token would be too long to be read")
+
 // unknownKey is ErrNotOurs for a token that names a key which is not held here and
 // may be another node's: id is 0 when it is named by its kid. It never leaves the
 // room.
