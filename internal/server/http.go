@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 )
@@ -87,9 +88,7 @@ func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handle
 				}
 				s.log.Error("panic", "method", shown(r.Method, maxMethod), "path", shown(r.URL.Path, maxPath), "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
-					rec.Header().Set("Content-Type", "application/json")
-					rec.WriteHeader(http.StatusInternalServerError)
-					_, _ = rec.Write([]byte(`{"error":"server_error"}`))
+					answer.Body(rec, http.StatusInternalServerError, "application/json", []byte(`{"error":"server_error"}`))
 				}
 			}
 			s.finish(r, rec.status, x, time.Since(began))
