@@ -8,11 +8,11 @@ import (
 	"net/netip"
 	"path"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"holdfast.example/internal/answer"
 	"holdfast.example/internal/fault"
 	"holdfast.example/internal/id"
 )
@@ -88,7 +88,7 @@ func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handle
 				}
 				s.log.Error("panic", "method", shown(r.Method, maxMethod), "path", shown(r.URL.Path, maxPath), "panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {
-					answer.Body(rec, http.StatusInternalServerError, "application/json", []byte(`{"error":"server_error"}`))
+					told(rec, http.StatusInternalServerError, `{"error":"server_error"}`)
 				}
 			}
 			s.finish(r, rec.status, x, time.Since(began))
@@ -104,6 +104,17 @@ func (s *Server) front(next http.Handler, notFound http.HandlerFunc) http.Handle
 		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// told answers with JSON that no cache keeps, where no door is there to do it.
+func told(w http.ResponseWriter, status int, body string) {
+	h := w.Header()
+	for _, one := range [][2]string{{"Content-Type", "application/json"}, {"Content-Length", strconv.Itoa(len(body))},
+		{"Cache-Control", "no-store"}, {"Pragma", "no-cache"}, {"X-Content-Type-Options", "nosniff"}} {
+		h.Set(one[0], one[1])
+	}
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body)) // the caller is gone if this fails
 }
 
 // doubtful reports whether a proxy in front may see the end of this request at
