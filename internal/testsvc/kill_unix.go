@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,6 +45,11 @@ func (p *Postgres) kill() error {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		return fmt.Errorf("the PostgreSQL server cannot be stopped: %w", err)
 	}
+	// The signal is on its way when kill returns. Until it has arrived another process
+	// may be started, which nobody would find once its parent is gone.
+	if err := await("the PostgreSQL server does not stop", func() bool { return state(pid) == stopped }); err != nil {
+		return err
+	}
 	all, err := children(pid)
 	if err != nil {
 		return err
@@ -54,19 +60,18 @@ func (p *Postgres) kill() error {
 			return err
 		}
 	}
+	return await("killed processes of PostgreSQL are still there", func() bool { return !slices.ContainsFunc(all, alive) })
+}
+
+// await looks until something is so.
+func await(otherwise string, so func() bool) error {
 	for waited := time.Duration(0); waited < killWait; waited += killPause {
-		left := 0
-		for _, one := range all {
-			if alive(one) {
-				left++
-			}
-		}
-		if left == 0 {
+		if so() {
 			return nil
 		}
 		time.Sleep(killPause)
 	}
-	return errors.New("killed processes of PostgreSQL are still there")
+	return errors.New(otherwise)
 }
 
 // Restart starts a server that was killed on the files it left, and returns when
@@ -88,7 +93,7 @@ func children(pid int) (all []int, err error) {
 		return nil, errors.Join(errors.New("the processes of PostgreSQL cannot be listed: there is no /proc here"), err)
 	}
 	for _, path := range found {
-		if state, parent, ok := stat(path); ok && parent == pid && state != zombie {
+		if does, parent, ok := stat(path); ok && parent == pid && does != zombie {
 			one, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 			if err != nil {
 				return nil, err
@@ -99,13 +104,26 @@ func children(pid int) (all []int, err error) {
 	return all, nil
 }
 
-// zombie is the state of a process that has ended and was not waited for: it holds
-// no memory and no file any more.
-const zombie = "Z"
+// What /proc says of processes.
+const (
+	// zombie has ended and was not waited for: it holds no memory and no file any more.
+	zombie = "Z"
+	// stopped does nothing until it is told to go on.
+	stopped = "T"
+)
 
 func alive(pid int) bool {
-	state, _, ok := stat(fmt.Sprintf("/proc/%d/stat", pid))
-	return ok && state != zombie
+	s := state(pid)
+	return s != "" && s != zombie
+}
+
+// state is what a process does, "" when it is not there.
+func state(pid int) string {
+	s, _, ok := stat(fmt.Sprintf("/proc/%d/stat", pid))
+	if !ok {
+		return ""
+	}
+	return s
 }
 
 // stat reads a process's state and parent (proc(5)).

@@ -283,6 +283,9 @@ func (p *Postgres) run(text string) error {
 	defer cancel()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.base == nil {
+		return errors.New("the PostgreSQL server does not run")
+	}
 	if p.conn == nil || p.conn.IsClosed() {
 		conn, err := pgx.Connect(ctx, p.base.String())
 		if err != nil {
