@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -18,14 +19,17 @@ func (j *Journal) follow(ctx context.Context) (written int, err error) {
 	if err := j.stillThere(); err != nil {
 		return 0, err
 	}
-	end, last := j.end, j.last
+	if j.strange {
+		return 0, j.anotherPast()
+	}
+	end, last, newest := j.end, j.last, j.newest
 	written, err = j.take(ctx)
 	if err == nil && j.last < known { // the file was cut, and the record has forgotten what it had
 		err = j.mark(known)
 	}
 	if j.end > end {
 		if failed := j.sync(j.file); failed != nil {
-			j.end, j.last = end, last
+			j.end, j.last, j.newest = end, last, newest
 			return 0, errors.Join(err, failed, j.file.Truncate(end))
 		}
 	}
@@ -42,7 +46,7 @@ var errUnnumbered = errors.New("the record cannot number its entries")
 // take appends what the record has beyond the journal, and counts it.
 func (j *Journal) take(ctx context.Context) (taken int, err error) {
 	for {
-		entries, err := j.feed.Since(ctx, j.last, page)
+		entries, full, err := j.beyond(ctx)
 		if err != nil {
 			return taken, err
 		}
@@ -60,10 +64,51 @@ func (j *Journal) take(ctx context.Context) (taken int, err error) {
 		switch {
 		case numbered < len(entries):
 			return taken, errUnnumbered
-		case len(entries) < page:
+		case !full:
 			return taken, nil
 		}
 	}
+}
+
+// beyond looks for what the record has beyond the journal, and whether there may be
+// more. The look begins at the last entry of the journal, because the record must
+// still say the same there, or have forgotten it.
+func (j *Journal) beyond(ctx context.Context) (entries []feed.Entry, full bool, err error) {
+	if j.newest.Key == "" {
+		entries, err = j.feed.Since(ctx, j.last, page)
+		return entries, len(entries) == page, err
+	}
+	entries, err = j.feed.Since(ctx, j.last-1, page)
+	full = len(entries) == page
+	switch {
+	case err != nil:
+		return nil, false, err
+	case len(entries) == 0:
+		head, err := j.feed.Head(ctx)
+		if err == nil && head < j.last {
+			err = j.estranged()
+		}
+		return nil, false, err
+	case entries[0].Position != j.last:
+		return entries, full, nil
+	case entries[0].Kind != j.newest.Kind || entries[0].Key != j.newest.Key || entries[0].Epoch != j.newest.Epoch:
+		return nil, false, j.estranged()
+	}
+	return entries[1:], full, nil
+}
+
+// estranged: the record lost entries that the journal has, because a replica was
+// promoted that lacked them, and gives their positions to others. Nothing is
+// acknowledged any more, until the file is moved away: then a new one begins with all
+// that the record has.
+func (j *Journal) estranged() error {
+	j.strange, j.last, j.newest = true, 0, feed.Entry{}
+	return j.anotherPast()
+}
+
+func (j *Journal) anotherPast() error {
+	return fmt.Errorf("the journal %s has entries that the record of this database lacks: the database is an older copy, or another one; "+
+		"bring it back with `holdfast restore`, so that what ended stays ended, or move the journal away, keep it, and sign out again whom it names", j.path)
 }
 
 // leap is the least by which positions jump when a backup is restored (room archive
@@ -81,7 +126,7 @@ func (j *Journal) mark(after int64) error {
 	if _, err := j.file.WriteAt(line, j.end); err != nil {
 		return errors.Join(err, j.file.Truncate(j.end))
 	}
-	j.end, j.last = j.end+int64(len(line)), after
+	j.end, j.last, j.newest = j.end+int64(len(line)), after, feed.Entry{}
 	return nil
 }
 
@@ -89,18 +134,20 @@ func (j *Journal) mark(after int64) error {
 // away, or written over by the next attempt.
 func (j *Journal) append(entries []feed.Entry) error {
 	var lines []byte
-	last := j.last
+	last, newest := j.last, j.newest
 	for _, e := range entries {
 		if hole(last, e.Position) {
 			lines = append(lines, headLine(Contents{Began: j.now(), After: e.Position - 1})...)
 		}
 		lines = append(lines, entryLine(e)...)
-		last = max(last, e.Position)
+		if e.Position >= last {
+			last, newest = e.Position, e
+		}
 	}
 	if _, err := j.file.WriteAt(lines, j.end); err != nil {
 		return errors.Join(err, j.file.Truncate(j.end))
 	}
-	j.end, j.last = j.end+int64(len(lines)), last
+	j.end, j.last, j.newest = j.end+int64(len(lines)), last, newest
 	return nil
 }
 

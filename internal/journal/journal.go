@@ -54,6 +54,10 @@ type Journal struct {
 	file *os.File
 	end  int64 // where the next line goes
 	last int64 // the last position in the file
+	// newest is the entry there, without one when a hole is.
+	newest feed.Entry
+	// strange: the record has another past than the file.
+	strange bool
 
 	mu      sync.Mutex
 	next    *round // the round that has not begun yet
@@ -144,7 +148,10 @@ func (j *Journal) open() error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	j.file, j.end, j.last = f, end, max(c.After, c.last)
+	if c.After > c.last {
+		c.newest = feed.Entry{}
+	}
+	j.file, j.end, j.last, j.newest, j.strange = f, end, max(c.After, c.last), c.newest, false
 	return nil
 }
 

@@ -84,6 +84,8 @@ type Contents struct {
 	// off, and that nobody was told of.
 	Torn int64
 	last int64
+	// newest is the entry at last, without one when there is none.
+	newest feed.Entry
 	// earlier is what stands before a hole.
 	earlier []Contents
 }
@@ -198,7 +200,7 @@ func (c *Contents) take(n int, line []byte, keep bool) bool {
 		}
 		if n > 1 { // a hole
 			c.earlier = append(c.earlier, Contents{Began: c.Began, After: c.After, Entries: c.Entries, last: c.last})
-			c.Entries, c.last = nil, 0
+			c.Entries, c.last, c.newest = nil, 0, feed.Entry{}
 		}
 		c.Began, c.After = time.UnixMilli(h.Began).UTC(), h.After
 		return true
@@ -207,12 +209,14 @@ func (c *Contents) take(n int, line []byte, keep bool) bool {
 	if json.Unmarshal(body, &w) != nil || w.Kind == "" {
 		return false
 	}
-	c.last = max(c.last, w.Position)
-	if !keep {
-		return true
+	e := feed.Entry{Position: w.Position, Kind: w.Kind, Key: w.Key, Epoch: w.Epoch, ExceptSID: w.Except, Reason: w.Reason,
+		At: time.UnixMilli(w.At).UTC(), Until: time.UnixMilli(w.Until).UTC()}
+	if e.Position >= c.last {
+		c.last, c.newest = e.Position, e
 	}
-	c.Entries = append(c.Entries, feed.Entry{Position: w.Position, Kind: w.Kind, Key: w.Key, Epoch: w.Epoch, ExceptSID: w.Except, Reason: w.Reason,
-		At: time.UnixMilli(w.At).UTC(), Until: time.UnixMilli(w.Until).UTC()})
+	if keep {
+		c.Entries = append(c.Entries, e)
+	}
 	return true
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast.example/internal/fault"
 	"holdfast.example/internal/feed"
 )
 
@@ -154,4 +155,62 @@ func appendTo(path, text string) error {
 	}
 	_, err = f.WriteString(text)
 	return errors.Join(err, f.Close())
+}
+
+// TestARecordThatLostItsLastEntries while the server runs: a replica was promoted that
+// lacked them, and their positions go to other ends. Such an end is not acknowledged,
+// however many were lost; a new journal begins with all that the record has.
+func TestARecordThatLostItsLastEntries(t *testing.T) {
+	for lost, left := range map[int][]string{1: {"a", "b"}, 2: {"a"}, 3: nil} {
+		f, promoted, path := database(t), database(t), filepath.Join(t.TempDir(), "journal")
+		j := opened(t, path, f)
+		for _, k := range []string{"a", "b", "c"} {
+			if err := j.Feed(f).Record(t.Context(), entry(k), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, k := range left {
+			if err := promoted.Record(t.Context(), entry(k), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		j.feed = promoted
+		for _, k := range []string{"d", "e", "f", "g"} {
+			if err := j.Feed(promoted).Record(t.Context(), entry(k), nil); !fault.Is(err, fault.Unavailable) {
+				t.Errorf("%d were lost: the end of %s was acknowledged (%v)", lost, k, err)
+			}
+		}
+		if got := keysOf(t, path); got != "a b c" {
+			t.Errorf("%d were lost: the journal has %q", lost, got)
+		}
+		if err := os.Rename(path, path+".kept"); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Sync(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got, want := keysOf(t, path), strings.Join(append(left, "d", "e", "f", "g"), " "); got != want {
+			t.Errorf("%d were lost: the new journal has %q, want %q", lost, got, want)
+		}
+	}
+}
+
+// TestARecordThatForgot what the journal ends with is no other record.
+func TestARecordThatForgot(t *testing.T) {
+	f, path := database(t), filepath.Join(t.TempDir(), "journal")
+	j := opened(t, path, f)
+	for _, k := range []string{"a", "b"} {
+		if err := j.Feed(f).Record(t.Context(), entry(k), nil); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := f.Forget(t.Context(), day.Add(24*time.Hour), 10); err != nil || n != 1 {
+			t.Fatalf("forgot %d, %v", n, err)
+		}
+		if err := j.Sync(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := keysOf(t, path); got != "a b" {
+		t.Errorf("the journal has %q", got)
+	}
 }
