@@ -202,14 +202,18 @@ func (j *Journal) Sync(ctx context.Context) error {
 		<-r.done
 		return r.err
 	}
+	r.err = fault.Down(errRound)
+	defer close(r.done) // also when it panics: whoever waits for it has the turn next
 	limited, stop := context.WithTimeout(context.WithoutCancel(ctx), roundWait)
 	defer stop()
 	began := j.now()
 	written, err := j.follow(limited)
-	if err != nil {
+	if r.err = nil; err != nil {
 		r.err = fault.Down(fmt.Errorf("the revocation journal %s cannot be written: %w", j.path, err))
 	}
 	j.count(began, written, err)
-	close(r.done)
 	return r.err
 }
+
+// errRound is what a round ends with that came to no end.
+var errRound = errors.New("a round of the revocation journal was broken off")

@@ -227,3 +227,33 @@ func TestARestoreIsNoHole(t *testing.T) {
 		t.Errorf("since the first: %v, %v", all, err)
 	}
 }
+
+// TestARoundThatPanics leaves nobody waiting: what asked for the same round is told
+// that it failed, and the next round is one like any other.
+func TestARoundThatPanics(t *testing.T) {
+	f := database(t)
+	j := opened(t, filepath.Join(t.TempDir(), "journal"), f)
+	works := j.sync
+	j.sync = func(*os.File) error { panic("no such thing as a disk") }
+	if err := f.Record(t.Context(), entry("a"), nil); err != nil {
+		t.Fatal(err)
+	}
+	shared := &round{done: make(chan struct{})}
+	j.next = shared
+	func() {
+		defer func() { _ = recover() }()
+		_ = j.Sync(t.Context())
+	}()
+	select {
+	case <-shared.done:
+		if !fault.Is(shared.err, fault.Unavailable) {
+			t.Errorf("the round ended with %v", shared.err)
+		}
+	default:
+		t.Error("the round never ends")
+	}
+	j.sync = works
+	if err := j.Sync(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
