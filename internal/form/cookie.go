@@ -10,8 +10,8 @@ import (
 // when two say different things: which of two a browser meant, nobody can tell.
 func Cookie(r *http.Request, name string, longest int) secret.Text {
 	value := ""
-	for _, c := range r.CookiesNamed(name) {
-		if value != "" && c.Value != value || len(c.Value) > longest {
+	for i, c := range r.CookiesNamed(name) {
+		if i > 0 && c.Value != value || len(c.Value) > longest {
 			return secret.Text{}
 		}
 		value = c.Value
