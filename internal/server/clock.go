@@ -12,6 +12,9 @@ const (
 	// driftLimit is how far a node's clock may be from the database's before the log
 	// says so.
 	driftLimit = 5 * time.Second
+	// driftMended is how near it has to come before it counts as set right: a clock at
+	// the limit would be told of at each look.
+	driftMended = driftLimit / 2
 	// driftEvery is how often it says so.
 	driftEvery = 10 * time.Minute
 )
@@ -37,8 +40,10 @@ func (d *drift) look(before, store, after time.Time) (ahead time.Duration, tell 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.ahead = ahead
-	if ahead.Abs() <= driftLimit {
+	if ahead.Abs() <= driftMended {
 		d.said = time.Time{}
+	}
+	if ahead.Abs() <= driftLimit {
 		return ahead, false
 	}
 	if !d.said.IsZero() && store.Sub(d.said).Abs() < driftEvery {

@@ -95,7 +95,8 @@ func TestClockDrifts(t *testing.T) {
 		wait  time.Duration
 		lines int
 	}{
-		{0, 0, 0}, {5 * time.Second, 0, 0}, {6 * time.Second, 0, 1}, {6 * time.Second, 5 * time.Second, 0}, {7 * time.Second, 10 * time.Minute, 1},
+		{0, 0, 0}, {5 * time.Second, 0, 0}, {6 * time.Second, 0, 1}, {6 * time.Second, 5 * time.Second, 0}, {4 * time.Second, 0, 0}, {6 * time.Second, 0, 0},
+		{7 * time.Second, 10 * time.Minute, 1},
 		{time.Second, 0, 0}, {-2 * time.Minute, 0, 1}, {-2 * time.Minute, time.Minute, 0}, {0, 0, 0},
 	} {
 		a.clock.advance(step.wait)
