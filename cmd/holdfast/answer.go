@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"unicode"
 )
 
 // pageSize is how many rows one call of a list asks for at most.
@@ -159,7 +160,16 @@ func cell(v any) string {
 		if v == "" {
 			return "-"
 		}
-		return v
+		return strings.Map(visible, v)
 	}
 	return fmt.Sprint(v)
+}
+
+// visible replaces what a terminal obeys. The server takes no such names any more, but
+// an older row or an import may have one.
+func visible(r rune) rune {
+	if unicode.IsControl(r) {
+		return unicode.ReplacementChar
+	}
+	return r
 }
