@@ -175,7 +175,7 @@ type Config struct {
 
 	// EndedRetention is how long an ended sign-in is remembered, so that the app
 	// and the person can be told why it ended. After that its tokens are simply
-	// unknown.
+	// unknown. It is remembered for 10m whatever is set here.
 	EndedRetention time.Duration `toml:"ended_retention"`
 
 	// AuditRetention is how long the account of who did what is kept: sign-ins,

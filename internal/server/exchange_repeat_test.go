@@ -180,6 +180,28 @@ func TestExchangeRepeatedTooLate(t *testing.T) {
 	}
 }
 
+// TestExchangeAfterPurge (XCHG-09): a session that was ended is remembered for as long
+// as the token it came of could be repeated, however little is to be remembered.
+func TestExchangeAfterPurge(t *testing.T) {
+	w := goesAbroad(t, func(c *server.Config) { c.EndedRetention = time.Second })
+	w.link("bob", "google", "g-1")
+	token := w.p.IDToken(w.person("g-1", "bob@gmail.com"))
+	h := w.holds(w.shows("google", "id_token", token), "demo-native")
+	if got := w.post("/oauth2/revoke", "client_id", "demo-native", "token", h.Refresh); h.status != 200 || got.status != 200 {
+		t.Fatalf("signed in %d, signed out %d", h.status, got.status)
+	}
+	for range 3 {
+		w.clock.advance(15 * time.Second)
+		if err := w.server.Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.want(w.shows("google", "id_token", token), 400, "invalid_request", "")
+	}
+	if n := w.living("bob"); n != 0 {
+		t.Errorf("%d sessions after the sign-out", n)
+	}
+}
+
 // TestExchangeTwiceAtOnce (XCHG-09): an impatient app that shows one token many
 // times at the same moment is signed in once.
 func TestExchangeTwiceAtOnce(t *testing.T) {

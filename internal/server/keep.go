@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"holdfast.example/internal/client"
 	"holdfast.example/internal/idem"
 	"holdfast.example/internal/key"
 )
@@ -49,7 +50,8 @@ func (s *Server) Tick(ctx context.Context) error {
 		s.log.Warn("this machine's clock is not the database's: set it right, or its log is dated wrongly", "ahead_seconds", ahead.Seconds())
 	}
 	_, forgetErr := s.stores.Feed.Forget(ctx, now, purgeBatch)
-	remembered := now.Add(-s.config.EndedRetention)
+	// As long as what opened a session may be repeated, nobody may find its id free.
+	remembered := now.Add(-max(s.config.EndedRetention, client.OverlapCap))
 	_, purgeErr := s.stores.Sessions.Purge(ctx, remembered, remembered.Add(-s.config.LongestIdle(s.Clients)), purgeBatch)
 	_, auditErr := s.stores.Audit.Forget(ctx, now.Add(-s.config.AuditRetention), purgeBatch)
 	_, callsErr := s.stores.Calls.Forget(ctx, now.Add(-idem.Life), purgeBatch)
