@@ -16,11 +16,11 @@ import (
 // written again.
 func (j *Journal) follow(ctx context.Context) (written int, err error) {
 	upTo, known := j.owed.moment(), j.last
+	if j.strange { // a file that begins now owes nothing to the one before
+		known = 0
+	}
 	if err := j.stillThere(); err != nil {
 		return 0, err
-	}
-	if j.strange {
-		return 0, j.anotherPast()
 	}
 	end, last, newest := j.end, j.last, j.newest
 	written, err = j.take(ctx)
@@ -85,28 +85,25 @@ func (j *Journal) beyond(ctx context.Context) (entries []feed.Entry, full bool, 
 		return nil, false, err
 	case len(entries) == 0:
 		head, err := j.feed.Head(ctx)
-		if err == nil && head < j.last {
+		if err == nil && (head < j.last || j.strange) {
 			err = j.estranged()
 		}
 		return nil, false, err
-	case entries[0].Position != j.last:
+	case entries[0].Position != j.last && !j.strange:
 		return entries, full, nil
-	case entries[0].Kind != j.newest.Kind || entries[0].Key != j.newest.Key || entries[0].Epoch != j.newest.Epoch:
+	case entries[0].Position != j.last, entries[0].Kind != j.newest.Kind, entries[0].Key != j.newest.Key, entries[0].Epoch != j.newest.Epoch:
 		return nil, false, j.estranged()
 	}
+	j.strange = false
 	return entries[1:], full, nil
 }
 
 // estranged: the record lost entries that the journal has, because a replica was
 // promoted that lacked them, and gives their positions to others. Nothing is
-// acknowledged any more, until the file is moved away: then a new one begins with all
-// that the record has.
+// acknowledged any more until the record says again what the journal ends with, or the
+// file is moved away: then a new one begins with all that the record has.
 func (j *Journal) estranged() error {
-	j.strange, j.last, j.newest = true, 0, feed.Entry{}
-	return j.anotherPast()
-}
-
-func (j *Journal) anotherPast() error {
+	j.strange = true
 	return fmt.Errorf("the journal %s has entries that the record of this database lacks: the database is an older copy, or another one; "+
 		"bring it back with `holdfast restore`, so that what ended stays ended, or move the journal away, keep it, and sign out again whom it names", j.path)
 }

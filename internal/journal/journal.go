@@ -158,6 +158,9 @@ func (j *Journal) open() error {
 // begin writes the first line.
 func (j *Journal) begin(f *os.File) (c Contents, end int64, err error) {
 	c = Contents{Began: j.now(), After: j.last}
+	if j.strange { // those positions are of another past
+		c.After = 0
+	}
 	line := headLine(c)
 	if _, err = f.WriteAt(line, 0); err == nil {
 		err = errors.Join(f.Sync(), syncFolder(j.path))

@@ -183,6 +183,14 @@ func TestARecordThatLostItsLastEntries(t *testing.T) {
 		if got := keysOf(t, path); got != "a b c" {
 			t.Errorf("%d were lost: the journal has %q", lost, got)
 		}
+		j.feed = f // it was a replica that lags behind, and nobody promoted it
+		if err := j.Sync(t.Context()); err != nil || j.strange {
+			t.Errorf("%d were lost, and are there again: %v, strange %v", lost, err, j.strange)
+		}
+		j.feed = promoted
+		if err := j.Sync(t.Context()); err == nil {
+			t.Errorf("%d were lost for the second time, and nobody noticed", lost)
+		}
 		if err := os.Rename(path, path+".kept"); err != nil {
 			t.Fatal(err)
 		}
