@@ -26,7 +26,7 @@ bench: ## the figures of docs/reference/performance.md, in one run
 bench-postgres: ## the same on a PostgreSQL of its own, with ten million sessions
 	@bash scripts/bench -postgres -millions 10
 
-soak: ## the long forms of the tests, about an hour
+soak: ## the long forms of the tests, about two hours
 	@bash scripts/soak
 
 golden: ## rewrite generated pages and golden files; then read the diff
