@@ -38,7 +38,7 @@ func TestMigrateIsLeftToMigrate(t *testing.T) {
 	})
 	t.Run("postgres", func(t *testing.T) {
 		if testing.Short() {
-			t.Skip("starts a database server")
+			t.Skip("starts a database server; run without -short")
 		}
 		pg := &testsvc.Postgres{Sync: true}
 		t.Cleanup(func() {

@@ -80,8 +80,8 @@ type round struct {
 
 // Open opens the journal at a path, makes one 0600 when there is none, and brings
 // it up to date with the record. What a cut-off write left behind the last whole line
-// is taken away, and Cut says so: its writer died before anybody was told. A file that is damaged elsewhere, or that
-// another process has open, is refused.
+// is taken away, and Cut says so: its writer died before anybody was told. A file that
+// is damaged elsewhere, or that another process has open, is refused.
 func Open(ctx context.Context, path string, store Record, now func() time.Time) (*Journal, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {

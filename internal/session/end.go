@@ -9,8 +9,8 @@ import (
 	"holdfast.example/internal/id"
 )
 
-// endTries is what maxTries is to a refresh, for an end. Somebody who keeps a session busy, a thief
-// above all, must not win against its sign-out by chance.
+// endTries is what maxTries is to a refresh, for an end. Somebody who keeps a session
+// busy, a thief above all, must not win against its sign-out by chance.
 const endTries = 16
 
 // End ends one session. Ending an ended one is no error and keeps its reason.

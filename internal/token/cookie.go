@@ -3,7 +3,6 @@ package token
 import (
 	"context"
 	"encoding/binary"
-	"strings"
 	"time"
 
 	"holdfast.example/internal/id"
@@ -46,19 +45,11 @@ func (m Minter) ReadWeb(ctx context.Context, t secret.Text, now time.Time) (WebS
 // OpenWeb reads a web session cookie back. ErrNotOurs when it is not one, or when
 // it has expired.
 func (m Minter) OpenWeb(t secret.Text, now time.Time) (WebSession, error) {
-	s, ok := strings.CutPrefix(t.Reveal(), WebPrefix)
-	if !ok || len(s) > MaxOpaque {
-		return WebSession{}, ErrNotOurs
+	plain, err := m.unsealed(t, WebPrefix)
+	if err != nil {
+		return WebSession{}, err
 	}
-	sealed, err := b64.DecodeString(s)
-	if err != nil || b64.EncodeToString(sealed) != s {
-		return WebSession{}, ErrNotOurs
-	}
-	plain, ok := m.Keys.OpenOpaque(sealed)
-	if n := m.Keys.UnknownOpaque(sealed); !ok && n != 0 {
-		return WebSession{}, unknownKey{n}
-	}
-	if !ok || len(plain) != webSize || string(plain[:len(webUse)]) != webUse {
+	if len(plain) != webSize || string(plain[:len(webUse)]) != webUse {
 		return WebSession{}, ErrNotOurs
 	}
 	w := WebSession{Session: id.Session(plain[len(webUse) : len(webUse)+id.Size]), Expires: time.Unix(int64(binary.BigEndian.Uint64(plain[len(webUse)+id.Size:])), 0).UTC()}

@@ -40,22 +40,32 @@ func (m Minter) Opaque(a Access) (secret.Text, error) {
 // OpenOpaque reads an opaque access token back. ErrNotOurs when it is not one;
 // its times are not checked. What only a JWT tells (EdX, Pair) is not in it.
 func (m Minter) OpenOpaque(t secret.Text) (Access, error) {
-	s, ok := strings.CutPrefix(t.Reveal(), OpaquePrefix)
+	plain, err := m.unsealed(t, OpaquePrefix)
+	if err != nil {
+		return Access{}, err
+	}
+	return m.loosen(plain)
+}
+
+// unsealed is what was sealed in a text with a prefix: ErrNotOurs for any other text,
+// and for another spelling of ours.
+func (m Minter) unsealed(t secret.Text, prefix string) ([]byte, error) {
+	s, ok := strings.CutPrefix(t.Reveal(), prefix)
 	if !ok || len(s) > MaxOpaque {
-		return Access{}, ErrNotOurs
+		return nil, ErrNotOurs
 	}
 	sealed, err := b64.DecodeString(s)
 	if err != nil || b64.EncodeToString(sealed) != s {
-		return Access{}, ErrNotOurs
+		return nil, ErrNotOurs
 	}
 	plain, ok := m.Keys.OpenOpaque(sealed)
-	if !ok {
-		if n := m.Keys.UnknownOpaque(sealed); n != 0 {
-			return Access{}, unknownKey{n}
-		}
-		return Access{}, ErrNotOurs
+	if ok {
+		return plain, nil
 	}
-	return m.loosen(plain)
+	if n := m.Keys.UnknownOpaque(sealed); n != 0 {
+		return nil, unknownKey{n}
+	}
+	return nil, ErrNotOurs
 }
 
 // Whose the subject of an opaque token is.

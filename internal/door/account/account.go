@@ -159,8 +159,7 @@ func (d *Door) owned(verbs map[string]verb) http.Handler {
 			if a.ended != "" {
 				w.Header().Set(answer.ReasonHeader, string(a.ended))
 			}
-			w.Header().Set("Cache-Control", "no-store")
-			w.WriteHeader(http.StatusNoContent)
+			answer.Empty(w, http.StatusNoContent)
 		}
 	}), methods...)
 }

@@ -161,7 +161,7 @@ func TestWhatACallTellsTheBreaker(t *testing.T) {
 // noticed although nobody asks.
 func TestASilentServer(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for the limits of calls")
+		t.Skip("waits for the limits of calls; run without -short")
 	}
 	p := newProxy(t, newDatabase(t))
 	db := openAt(t, p.address, Options{})

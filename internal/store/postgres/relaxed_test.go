@@ -95,7 +95,7 @@ func relaxedReaches(t *testing.T, address, direct string) {
 // is signed out, and every end that was acknowledged stands.
 func TestACrashLosesRotationsAndNothingElse(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts and kills a server")
+		t.Skip("starts and kills a server; run without -short")
 	}
 	// A process of the server's own that syncs the log just before the kill syncs
 	// everything in it. That is chance (one crash in six), so a crash that lost

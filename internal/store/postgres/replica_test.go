@@ -167,7 +167,7 @@ func replicated(t *testing.T, standby string) (sessions int) {
 // refresh, no sign-out, nobody is signed out.
 func TestFailoverToASynchronousReplica(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts and kills servers")
+		t.Skip("starts and kills servers; run without -short")
 	}
 	n, lostEnds := failover(t, true, Options{})
 	if lostEnds != 0 || n.ahead.Load() != 0 || n.refused.Load() != 0 {
@@ -181,7 +181,7 @@ func TestFailoverToASynchronousReplica(t *testing.T) {
 // until something else remembers them, which docs/guide/operate.md says.
 func TestFailoverToALaggingReplica(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts and kills servers")
+		t.Skip("starts and kills servers; run without -short")
 	}
 	n, lostEnds := failover(t, false, Options{})
 	if n.refused.Load() != 0 {

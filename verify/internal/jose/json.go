@@ -381,7 +381,7 @@ func escapeLength(text string) int {
 	return 12
 }
 
-// hex4 reads \uXXXX at the start of text.
+// hex4 reads the escape \u and its four hexadecimal digits at the start of text.
 func hex4(text string) (rune, bool) {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return 0, false
